@@ -1,0 +1,324 @@
+/* libmilter's callbacks: translated for the session, the engine, the log; nothing is decided here. */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "callbacks.h"
+
+#include <libmilter/mfapi.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "reply.h"
+#include "session.h"
+
+static struct engine *the_engine;
+static atomic_bool stopping;
+
+/* All judgement is made at RCPT; these stages need no answer. libmilter imitates the flags for an MTA that
+ * lacks them, so a stage that was asked for never answers. */
+#define NO_ANSWERS (SMFIP_NR_CONN | SMFIP_NR_HELO | SMFIP_NR_MAIL | SMFIP_NR_DATA)
+#define NOT_WANTED (SMFIP_NOHDRS | SMFIP_NOEOH | SMFIP_NOBODY | SMFIP_NOUNKNOWN)
+
+/* The session, made on the way if connect never came or had no memory. */
+static struct session *session_of(SMFICTX *context)
+{
+    struct session *session = smfi_getpriv(context);
+
+    if (session == NULL && (session = session_new()) != NULL &&
+        smfi_setpriv(context, session) != MI_SUCCESS) {
+        session_free(session);
+        session = NULL;
+    }
+    return session;
+}
+
+static const char *macro(SMFICTX *context, const char *name)
+{
+    /* libmilter does not change the name, but its prototype does not say so */
+    char copy[32];
+    size_t size = strlen(name);
+
+    memcpy(copy, name, size + 1);
+    return smfi_getsymval(context, copy);
+}
+
+static sfsistat on_negotiate(SMFICTX *context, unsigned long actions, unsigned long steps,
+                             unsigned long unused2, unsigned long unused3,
+                             unsigned long *wanted_actions, unsigned long *wanted_steps,
+                             unsigned long *wanted2, unsigned long *wanted3)
+{
+    static const struct {
+        int stage;
+        const char *macros;
+    } lists[] = {
+        {SMFIM_CONNECT, "j {daemon_name} {daemon_addr} {daemon_port} {if_addr}"},
+        {SMFIM_HELO, "{tls_version}"},
+        {SMFIM_ENVFROM, "i {auth_authen} {auth_type}"},
+        {SMFIM_ENVRCPT, "i {rcpt_mailer} {rcpt_host} {rcpt_addr}"},
+        {SMFIM_DATA, "i"},
+        {SMFIM_EOM, "i"},
+    };
+
+    (void)unused2;
+    (void)unused3;
+    *wanted_actions = actions & SMFIF_SETSYMLIST;
+    *wanted_steps = steps & (NO_ANSWERS | NOT_WANTED | SMFIP_RCPT_REJ);
+    *wanted2 = *wanted3 = 0;
+    if ((actions & SMFIF_SETSYMLIST) != 0) {
+        for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
+            char copy[96];
+            memcpy(copy, lists[i].macros, strlen(lists[i].macros) + 1);
+            if (smfi_setsymlist(context, lists[i].stage, copy) != MI_SUCCESS) {
+                return SMFIS_REJECT; /* libmilter: this connection cannot be served */
+            }
+        }
+    }
+    if ((steps & NO_ANSWERS) != NO_ANSWERS) {
+        log_sentence(NULL, 3, "the MTA and libmilter cannot do without answers at connect, HELO, MAIL "
+                              "and DATA; this connection is refused");
+        return SMFIS_REJECT;
+    }
+    return SMFIS_CONTINUE;
+}
+
+static sfsistat on_connect(SMFICTX *context, char *name, struct sockaddr *address)
+{
+    struct session *session = session_of(context);
+
+    if (session != NULL) {
+        const char *listener = macro(context, "{daemon_addr}");
+        struct ip ip;
+        if (listener == NULL || !ip_parse(listener, &ip)) {
+            listener = macro(context, "{if_addr}");
+        }
+        session_connect(session, name, address, macro(context, "j"), listener);
+    }
+    return SMFIS_NOREPLY;
+}
+
+static sfsistat on_helo(SMFICTX *context, char *helo)
+{
+    struct session *session = session_of(context);
+
+    if (session != NULL) {
+        session_helo(session, helo);
+    }
+    return SMFIS_NOREPLY;
+}
+
+static sfsistat on_mail(SMFICTX *context, char **argv)
+{
+    struct session *session = session_of(context);
+
+    if (session != NULL) {
+        const char *sender = argv != NULL && argv[0] != NULL ? argv[0] : "";
+        session_mail(session, the_engine, sender, macro(context, "{auth_authen}"),
+                     macro(context, "i"));
+    }
+    return SMFIS_NOREPLY;
+}
+
+/* Sets the reply; each time, since libmilter would keep an earlier one. */
+static sfsistat answer(SMFICTX *context, const struct judged *judged)
+{
+    struct reply reply;
+    char text[REPLY_TEXT * 2], code[4], enhanced[12];
+
+    if (judged->verdict.action == ACTION_PASS) {
+        return SMFIS_CONTINUE;
+    }
+    reply_make(judged, &reply);
+    reply_double_percent(reply.text, text, sizeof text);
+    memcpy(code, reply.code, sizeof code);
+    memcpy(enhanced, reply.enhanced, strlen(reply.enhanced) + 1);
+    if (smfi_setreply(context, code, enhanced, text) != MI_SUCCESS) {
+        log_sentence(NULL, 3, "libmilter would not take the text of a reply");
+        return SMFIS_TEMPFAIL;
+    }
+    return judged->verdict.action == ACTION_DEFER ? SMFIS_TEMPFAIL : SMFIS_REJECT;
+}
+
+/* A bare enhanced status code, as Postfix writes it into {rcpt_host} of what it has refused. */
+static bool is_enhanced_code(const char *text)
+{
+    if (text == NULL || (text[0] != '4' && text[0] != '5') || text[1] != '.') {
+        return false;
+    }
+    size_t digits = strspn(text + 2, "0123456789");
+    const char *rest = text + 2 + digits;
+    return digits >= 1 && digits <= 3 && rest[0] == '.' &&
+           strspn(rest + 1, "0123456789") == strlen(rest + 1) && rest[1] != '\0';
+}
+
+enum refused_by { REFUSED_BY_NOBODY, REFUSED_BY_MTA, REFUSED_BY_DOOR };
+
+/* Has the MTA refused this recipient already (SMFIP_RCPT_REJ)? {rcpt_addr} is then its reply, and
+ * ours where the permit door spoke. For a virtual alias domain the mailer is error too, but
+ * {rcpt_addr} is the recipient. */
+static enum refused_by refused_already(SMFICTX *context, const struct facts *facts)
+{
+    const char *mailer = macro(context, "{rcpt_mailer}");
+    const char *text = macro(context, "{rcpt_addr}");
+
+    if (mailer == NULL || strcmp(mailer, "error") != 0 || text == NULL ||
+        !is_enhanced_code(macro(context, "{rcpt_host}"))) {
+        return REFUSED_BY_NOBODY;
+    }
+    size_t size = strlen(text);
+    const char *typed = facts->recipient.bytes;
+    size_t typed_size = facts->recipient.size;
+    if (typed_size >= 2 && typed[0] == '<' && typed[typed_size - 1] == '>') {
+        typed++;
+        typed_size -= 2;
+    }
+    if (size == typed_size && memcmp(text, typed, size) == 0) {
+        return REFUSED_BY_NOBODY;
+    }
+    return strstr(text, "[sekisho ") != NULL ? REFUSED_BY_DOOR : REFUSED_BY_MTA;
+}
+
+static sfsistat on_rcpt(SMFICTX *context, char **argv)
+{
+    struct session *session = smfi_getpriv(context);
+    const char *recipient = argv != NULL && argv[0] != NULL ? argv[0] : "";
+    enum refused_by refused = REFUSED_BY_NOBODY;
+    struct facts facts;
+    struct judged judged;
+
+    if (session == NULL) {
+        engine_trouble(the_engine, REASON_INTERNAL_ERROR, &judged);
+        return answer(context, &judged);
+    }
+    session_queue(session, macro(context, "i"));
+    session_facts(session, recipient, &facts);
+    if (session->broken || !session->has_mail) {
+        engine_trouble(the_engine, REASON_INTERNAL_ERROR, &judged);
+    } else {
+        refused = refused_already(context, &facts);
+        engine_rcpt(the_engine, &session->message, &facts, &judged);
+    }
+    /* The door has recorded its own refusal. */
+    if (refused != REFUSED_BY_DOOR && !judged.repeated) {
+        log_decision("milter", session->id, session->queue, &facts, &judged,
+                     refused == REFUSED_BY_MTA);
+    }
+    if (judged.verdict.action == ACTION_PASS && refused == REFUSED_BY_NOBODY) {
+        session->accepted++;
+    } else {
+        session->refused++;
+    }
+    return answer(context, &judged);
+}
+
+static sfsistat on_data(SMFICTX *context)
+{
+    struct session *session = smfi_getpriv(context);
+
+    if (session != NULL) {
+        session_queue(session, macro(context, "i"));
+    }
+    return SMFIS_NOREPLY;
+}
+
+static sfsistat on_end_of_message(SMFICTX *context)
+{
+    struct session *session = smfi_getpriv(context);
+    sfsistat status = SMFIS_CONTINUE;
+    struct judged judged;
+
+    if (session == NULL || !session->has_mail) {
+        engine_trouble(the_engine, REASON_INTERNAL_ERROR, &judged);
+        return answer(context, &judged);
+    }
+    session_queue(session, macro(context, "i"));
+    if (session->message.trapped && !session->submission) {
+        memset(&judged, 0, sizeof judged);
+        judged.verdict.action = ACTION_REFUSE;
+        judged.verdict.reason = REASON_SPAM_TRAP;
+        judged.number = session->message.trap_number;
+        status = answer(context, &judged);
+        log_message(session->id, session->queue, "rejected", session->accepted, session->refused,
+                    reason_row(REASON_SPAM_TRAP)->name, judged.number);
+    } else {
+        log_message(session->id, session->queue, "accepted", session->accepted, session->refused, "",
+                    0);
+    }
+    session_end_message(session);
+    return status;
+}
+
+static sfsistat on_abort(SMFICTX *context)
+{
+    struct session *session = smfi_getpriv(context);
+
+    if (session != NULL) {
+        session_end_message(session);
+    }
+    return SMFIS_CONTINUE;
+}
+
+static sfsistat on_close(SMFICTX *context)
+{
+    session_free(smfi_getpriv(context));
+    smfi_setpriv(context, NULL);
+    return SMFIS_CONTINUE;
+}
+
+enum status callbacks_register(struct engine *engine, const char *socket_name, int backlog,
+                               struct why *why)
+{
+    static char name[] = "sekisho";
+    char socket_copy[256];
+    struct smfiDesc description = {
+        .xxfi_name = name,
+        .xxfi_version = SMFI_VERSION,
+        .xxfi_flags = SMFIF_SETSYMLIST,
+        .xxfi_connect = on_connect,
+        .xxfi_helo = on_helo,
+        .xxfi_envfrom = on_mail,
+        .xxfi_envrcpt = on_rcpt,
+        .xxfi_eom = on_end_of_message,
+        .xxfi_abort = on_abort,
+        .xxfi_close = on_close,
+        .xxfi_data = on_data,
+        .xxfi_negotiate = on_negotiate,
+    };
+
+    the_engine = engine;
+    if (strlen(socket_name) >= sizeof socket_copy) {
+        return why_set(why, STATUS_BAD, "--socket: the name is too long");
+    }
+    memcpy(socket_copy, socket_name, strlen(socket_name) + 1);
+    if (smfi_setconn(socket_copy) != MI_SUCCESS || smfi_setbacklog(backlog) != MI_SUCCESS ||
+        smfi_register(description) != MI_SUCCESS || smfi_opensocket(true) != MI_SUCCESS) {
+        return why_set(why, STATUS_BROKEN, "libmilter cannot listen at %s", socket_name);
+    }
+    return STATUS_OK;
+}
+
+enum status callbacks_run(void)
+{
+    bool served = smfi_main() == MI_SUCCESS;
+
+    return served && atomic_load(&stopping) ? STATUS_OK : STATUS_BROKEN;
+}
+
+void callbacks_stop(const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+    atomic_store(&stopping, true);
+    smfi_stop();
+    /* The listener sees it at its next turn: give it one. */
+    if (path != NULL && strlen(path) < sizeof address.sun_path) {
+        int nudge = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        memcpy(address.sun_path, path, strlen(path) + 1);
+        if (nudge >= 0) {
+            int code = connect(nudge, (const struct sockaddr *)&address, sizeof address);
+            (void)code;
+            close(nudge);
+        }
+    }
+}

@@ -1,0 +1,20 @@
+/* libmilter's callbacks: translated for the session, the engine, the log; nothing is decided here. */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef SEKISHO_CALLBACKS_H
+#define SEKISHO_CALLBACKS_H
+
+#include "core/status.h"
+#include "live/engine.h"
+
+/* Registers with libmilter; socket as libmilter takes it. The engine must outlive callbacks_run. */
+enum status callbacks_register(struct engine *engine, const char *socket, int backlog,
+                               struct why *why);
+
+/* Serves until smfi_stop(). Call it in a thread of its own (3-facts.md 3.2: libmilter ends at SIGHUP
+ * otherwise). Returns STATUS_OK when it was asked to stop. */
+enum status callbacks_run(void);
+
+/* Asks callbacks_run to return; any thread. Wakes the listener by a connection to path (may be NULL). */
+void callbacks_stop(const char *path);
+
+#endif

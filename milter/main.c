@@ -1,0 +1,190 @@
+/* sekisho-milter: options, sockets, signals; then libmilter and the permit door serve. */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <errno.h>
+#include <getopt.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <syslog.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "callbacks.h"
+#include "listen.h"
+#include "live/engine.h"
+#include "log.h"
+#include "permit.h"
+
+enum { BACKLOG = 1024, DESCRIPTORS = 65536, EXIT_USAGE = 2, DRAIN_SECONDS = 5 };
+
+struct options {
+    const char *policy, *state, *socket, *permit;
+    bool to_stderr;
+};
+
+static void usage(FILE *to)
+{
+    fprintf(to, "usage: sekisho-milter [--policy FILE] [--state FILE] [--socket SPEC] "
+                "[--permit SPEC] [--stderr]\n"
+                "SPEC: unix:PATH, inet:PORT@127.0.0.1, inet6:PORT@::1 or fd:N\n"
+                "See sekisho-milter(8).\n");
+}
+
+/* Exits by itself for --help, --version and wrong words. */
+static void read_options(int argc, char **argv, struct options *options)
+{
+    static const struct option known[] = {
+        {"policy", required_argument, NULL, 'p'}, {"state", required_argument, NULL, 's'},
+        {"socket", required_argument, NULL, 'k'}, {"permit", required_argument, NULL, 'd'},
+        {"stderr", no_argument, NULL, 'e'},       {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'v'},      {NULL, 0, NULL, 0}};
+    int letter;
+
+    while ((letter = getopt_long(argc, argv, "", known, NULL)) != -1) {
+        switch (letter) {
+        case 'p':
+            options->policy = optarg;
+            break;
+        case 's':
+            options->state = optarg;
+            break;
+        case 'k':
+            options->socket = optarg;
+            break;
+        case 'd':
+            options->permit = optarg;
+            break;
+        case 'e':
+            options->to_stderr = true;
+            break;
+        case 'h':
+            usage(stdout);
+            exit(0);
+        case 'v':
+            printf("sekisho-milter %s\n", SEKISHO_VERSION);
+            exit(0);
+        default:
+            usage(stderr);
+            exit(EXIT_USAGE);
+        }
+    }
+    if (optind < argc) {
+        fprintf(stderr, "sekisho-milter: %s: not an option\n", argv[optind]);
+        usage(stderr);
+        exit(EXIT_USAGE);
+    }
+}
+
+static void *run_milter(void *unused)
+{
+    (void)unused;
+    enum status status = callbacks_run();
+    /* libmilter may end by itself: the main thread must hear of it */
+    kill(getpid(), SIGTERM);
+    return status == STATUS_OK ? NULL : (void *)1;
+}
+
+/* At EMFILE libmilter's listener spins: raise the limit as far as it goes. */
+static void raise_descriptors(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < DESCRIPTORS) {
+        limit.rlim_cur =
+            limit.rlim_max == RLIM_INFINITY || limit.rlim_max > DESCRIPTORS ? DESCRIPTORS : limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+/* Waits for signals: HUP looks at the policy, TERM and INT end. */
+static void wait_for_end(const sigset_t *signals, struct engine *engine)
+{
+    int number = 0;
+
+    while (sigwait(signals, &number) == 0) {
+        if (number != SIGHUP) {
+            return;
+        }
+        engine_look(engine);
+        log_sentence(NULL, LOG_INFO, "SIGHUP: looking at the policy now");
+    }
+}
+
+int main(int argc, char **argv)
+{
+    struct options options = {"/etc/sekisho/policy.db", "/var/lib/sekisho/state.db",
+                              "unix:/run/sekisho/milter.sock", "unix:/run/sekisho/permit.sock", false};
+    struct listen_spec milter_spec = {.lock = -1}, permit_spec = {.lock = -1};
+    struct engine *engine = NULL;
+    struct permit *permit = NULL;
+    struct why why = {""};
+    pthread_t milter_thread;
+    bool serving = false;
+    sigset_t signals;
+    void *milter_failed = NULL;
+    int listener = -1, answer = 1;
+
+    read_options(argc, argv, &options);
+    log_open(options.to_stderr);
+    if (listen_parse("--socket", options.socket, &milter_spec, &why) != STATUS_OK ||
+        listen_parse("--permit", options.permit, &permit_spec, &why) != STATUS_OK) {
+        fprintf(stderr, "sekisho-milter: %s\n", why.text);
+        return EXIT_USAGE;
+    }
+    /* Before the first thread, so that none of them is interrupted. */
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGHUP);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    raise_descriptors();
+    umask(0007); /* the sockets: 0660 */
+    if (listen_claim(&milter_spec, &why) != STATUS_OK ||
+        listen_claim(&permit_spec, &why) != STATUS_OK) {
+        goto out;
+    }
+    if (engine_open(options.policy, options.state, log_sentence, NULL, &engine, &why) != STATUS_OK) {
+        goto out;
+    }
+    listener = listen_open(&permit_spec, BACKLOG, &why);
+    if (listener < 0 || permit_start(engine, listener, &permit, &why) != STATUS_OK) {
+        goto out;
+    }
+    if (callbacks_register(engine, options.socket, BACKLOG, &why) != STATUS_OK) {
+        goto out;
+    }
+    int code = pthread_create(&milter_thread, NULL, run_milter, NULL);
+    if (code != 0) {
+        why_set(&why, STATUS_BROKEN, "the milter's thread cannot be made: %s", strerror(code));
+        goto out;
+    }
+    serving = true;
+    log_sentence(NULL, LOG_INFO, "serving");
+    wait_for_end(&signals, engine);
+    log_sentence(NULL, LOG_INFO, "stopping");
+    answer = 0;
+out:
+    if (why.text[0] != '\0') {
+        log_sentence(NULL, LOG_ERR, why.text);
+        if (!options.to_stderr) {
+            fprintf(stderr, "sekisho-milter: %s\n", why.text);
+        }
+    }
+    permit_stop(permit);
+    if (serving) {
+        callbacks_stop(milter_spec.kind == LISTEN_UNIX ? milter_spec.path : NULL);
+        pthread_join(milter_thread, &milter_failed);
+        answer = milter_failed != NULL ? 1 : 0;
+    }
+    listen_leave(&permit_spec);
+    if (serving) {
+        listen_leave(&milter_spec);
+    }
+    engine_close(engine);
+    return answer;
+}

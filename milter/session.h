@@ -1,0 +1,51 @@
+/* What one SMTP session has said so far; makes no assumption about the order of callbacks. */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef SEKISHO_SESSION_H
+#define SEKISHO_SESSION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/socket.h>
+
+#include "live/engine.h"
+
+/* Of a text from outside so many octets are kept; longer than a path may be, so that a cut one is
+ * still seen to be too long. */
+enum { SESSION_TEXT_MOST = 512 };
+
+struct session_text {
+    char *bytes; /* owned; NULL = "" */
+    size_t size;
+};
+
+struct session {
+    char id[24];
+    bool broken;     /* memory ran out on the way: the next recipient gets 451 */
+    bool has_mail;
+    bool client_known, submission, listener_known;
+    struct ip client, listener;
+    struct session_text client_name, helo, host, login, sender;
+    char queue[64];
+    size_t accepted, refused;
+    struct message message;
+};
+
+/* NULL when memory runs out. */
+struct session *session_new(void);
+void session_free(struct session *session);
+
+/* Each takes what the MTA says at that stage; text may be NULL. */
+void session_connect(struct session *session, const char *client_name,
+                     const struct sockaddr *client, const char *host, const char *listener);
+void session_helo(struct session *session, const char *helo);
+/* A new MAIL: whatever an earlier message left is forgotten. */
+void session_mail(struct session *session, struct engine *engine, const char *sender,
+                  const char *login, const char *queue);
+void session_queue(struct session *session, const char *queue);
+/* The message is over: by end of message, abort or close; may be called any number of times. */
+void session_end_message(struct session *session);
+
+/* The facts for a recipient; they borrow from session and recipient. */
+void session_facts(const struct session *session, const char *recipient, struct facts *facts);
+
+#endif

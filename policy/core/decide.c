@@ -1,0 +1,315 @@
+/* The judgement: one recipient, by the checks in their order. */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "core/decide.h"
+
+#include <string.h>
+
+/* What the checks share: the arguments, and what is read from them once. */
+struct judgement {
+    const struct policy *policy;
+    const struct facts *facts;
+    const struct usage *usage;
+    struct address sender, recipient;
+    enum domain_kind recipient_domain;
+    struct rule domain_rule; /* why the recipient is local */
+    bool local;              /* the recipient is ours, and no route leads away from it */
+    bool receive_only;       /* the recipient receives from anybody */
+    bool login;
+    bool client_host;
+    struct rule client_host_rule;
+    struct identity identity;
+};
+
+/* A check answers through the step: vote, reason and rule. It is asked only where it concerns the case. */
+typedef void check_function(const struct judgement *judgement, struct trail_step *step);
+
+static void refuse(struct trail_step *step, enum reason reason)
+{
+    step->reason = reason;
+    step->vote = reason_row(reason)->action == ACTION_DEFER ? VOTE_DEFER : VOTE_REFUSE;
+}
+
+static bool stranger(const struct judgement *judgement)
+{
+    return !judgement->login && !judgement->client_host;
+}
+
+static void check_address(const struct judgement *judgement, struct trail_step *step)
+{
+    const struct address *sender = &judgement->sender, *recipient = &judgement->recipient;
+
+    if (sender->out_of_memory || recipient->out_of_memory) {
+        refuse(step, REASON_INTERNAL_ERROR);
+    } else if (recipient->routed && stranger(judgement)) {
+        refuse(step, REASON_ADDRESS_ROUTED);
+    } else if (sender->kind == ADDRESS_MALFORMED || recipient->kind != ADDRESS_MAILBOX) {
+        refuse(step, REASON_ADDRESS_MALFORMED);
+    }
+}
+
+/* Blocks are made by limits, traps and the administrator's tool, and counted in the ledger: none of
+ * them speaks until there is one. A block on a relay right is asked in check_relay. */
+static void check_block(const struct judgement *judgement, struct trail_step *step)
+{
+    (void)judgement;
+    (void)step;
+}
+
+static void check_listed(const struct judgement *judgement, struct trail_step *step)
+{
+    if (judgement->receive_only || !judgement->facts->client_known) {
+        return;
+    }
+    switch (policy_listed(judgement->policy, &judgement->facts->client, judgement->login,
+                          &step->rule)) {
+    case LISTING_REJECT:
+        refuse(step, REASON_CLIENT_LISTED);
+        break;
+    case LISTING_TEMPFAIL:
+        refuse(step, REASON_CLIENT_DEFERRED);
+        break;
+    case LISTING_NONE:
+    case LISTING_ACCEPT:
+        break;
+    }
+}
+
+static void check_identity(const struct judgement *judgement, struct trail_step *step)
+{
+    const struct facts *facts = judgement->facts;
+
+    if (!judgement->login) {
+        return;
+    }
+    if (policy_login_receive_only(judgement->policy, &facts->login, &step->rule)) {
+        refuse(step, REASON_IDENTITY_RECEIVE_ONLY);
+        return;
+    }
+    step->rule = judgement->identity.rule;
+    if (!judgement->identity.known) {
+        refuse(step, REASON_IDENTITY_UNKNOWN);
+    } else if (!judgement->identity.may_send) {
+        refuse(step, REASON_IDENTITY_MAY_NOT_SEND);
+    } else {
+        struct rule host = {TABLE_NONE, 0};
+        bool here = policy_identity_host(judgement->policy, &facts->login, &judgement->identity,
+                                         facts->client_known, &facts->client, &host);
+        if (!here) {
+            refuse(step, REASON_IDENTITY_WRONG_HOST);
+        }
+        if (host.table != TABLE_NONE) {
+            step->rule = host;
+        }
+    }
+}
+
+static void check_sender(const struct judgement *judgement, struct trail_step *step)
+{
+    const struct address *sender = &judgement->sender;
+
+    if (sender->kind != ADDRESS_MAILBOX) {
+        return;
+    }
+    if (judgement->login) {
+        if (!policy_identity_sender(judgement->policy, &judgement->facts->login,
+                                    &judgement->identity, sender, &step->rule)) {
+            refuse(step, REASON_SENDER_NOT_YOURS);
+        }
+        return;
+    }
+    if (judgement->client_host) {
+        return;
+    }
+    struct rule domain, address;
+    if (policy_domain(judgement->policy, judgement->facts, sender, &domain) == DOMAIN_OURS) {
+        step->rule = domain;
+        refuse(step, REASON_SENDER_SPOOFED);
+    } else if (policy_receive_only(judgement->policy, judgement->facts, sender, &address)) {
+        step->rule = address;
+        refuse(step, REASON_SENDER_SPOOFED);
+    }
+}
+
+static void check_null_sender(const struct judgement *judgement, struct trail_step *step)
+{
+    if (judgement->login && judgement->sender.kind == ADDRESS_NULL) {
+        refuse(step, REASON_SENDER_NULL);
+    }
+}
+
+static void check_helo(const struct judgement *judgement, struct trail_step *step)
+{
+    if (stranger(judgement) &&
+        policy_helo_is_ours(judgement->policy, judgement->facts, &step->rule)) {
+        refuse(step, REASON_HELO_OUR_NAME);
+    }
+}
+
+static void check_relay(const struct judgement *judgement, struct trail_step *step)
+{
+    if (judgement->local) {
+        step->rule = judgement->domain_rule;
+    } else if (judgement->login) {
+        step->rule = judgement->identity.rule;
+    } else if (judgement->client_host) {
+        step->rule = judgement->client_host_rule;
+        if (judgement->usage->relay_suspended) {
+            refuse(step, REASON_RELAY_SUSPENDED);
+        }
+    } else {
+        refuse(step, REASON_RELAY_DENIED);
+    }
+}
+
+static void check_trap(const struct judgement *judgement, struct trail_step *step)
+{
+    if (policy_spam_trap(judgement->policy, judgement->facts, &judgement->recipient,
+                         &step->rule)) {
+        refuse(step, REASON_SPAM_TRAP);
+    }
+}
+
+/* Counting needs the ledger: without one, nobody is suspected and no limit is reached. */
+static void check_gateway(const struct judgement *judgement, struct trail_step *step)
+{
+    (void)judgement;
+    (void)step;
+}
+
+static void check_rate(const struct judgement *judgement, struct trail_step *step)
+{
+    (void)judgement;
+    (void)step;
+}
+
+/* The order of judgement. */
+static const struct {
+    check_function *ask;
+    bool at_door;    /* the permit door asks it too */
+    bool may_exempt; /* an exemption row may spare a client this check */
+} order[CHECK_COUNT] = {
+    [CHECK_ADDRESS] = {check_address, true, false},
+    [CHECK_BLOCK] = {check_block, false, true},
+    [CHECK_LISTED] = {check_listed, false, true},
+    [CHECK_IDENTITY] = {check_identity, true, false},
+    [CHECK_SENDER] = {check_sender, false, true},
+    [CHECK_NULL_SENDER] = {check_null_sender, false, false},
+    [CHECK_HELO] = {check_helo, false, true},
+    [CHECK_RELAY] = {check_relay, true, false},
+    [CHECK_TRAP] = {check_trap, false, true},
+    [CHECK_GATEWAY] = {check_gateway, false, false},
+    [CHECK_RATE] = {check_rate, false, true},
+};
+
+/* Asks one check; true if it ended the judgement. */
+static bool ask(const struct judgement *judgement, enum check check, struct verdict *verdict)
+{
+    struct trail_step *step = &verdict->trail[check];
+    enum post post = judgement->facts->post;
+    enum check_mode mode = MODE_ENFORCE;
+
+    if (post == POST_DOOR && !order[check].at_door) {
+        return false;
+    }
+    if (post == POST_MILTER) {
+        mode = policy_check_mode(judgement->policy, check, NULL);
+    }
+    if (mode == MODE_OFF) {
+        step->vote = VOTE_OFF;
+        return false;
+    }
+    step->vote = VOTE_NO_OPINION;
+    order[check].ask(judgement, step);
+    if (step->vote == VOTE_NO_OPINION) {
+        return false;
+    }
+    if (order[check].may_exempt && judgement->facts->client_known &&
+        policy_exempt(judgement->policy, check, &judgement->facts->client, &judgement->sender,
+                      &step->exemption)) {
+        step->vote = VOTE_EXEMPT;
+        return false;
+    }
+    if (mode == MODE_OBSERVE) {
+        step->vote = VOTE_OBSERVED;
+        if (!verdict->observed) {
+            verdict->observed = true;
+            verdict->observed_reason = step->reason;
+            verdict->observed_rule = step->rule;
+        }
+        return false;
+    }
+    verdict->action = step->vote == VOTE_DEFER ? ACTION_DEFER : ACTION_REFUSE;
+    verdict->reason = step->reason;
+    verdict->rule = step->rule;
+    verdict->check = check;
+    return true;
+}
+
+/* The reason of a pass: why the recipient may be had. */
+static void pass(const struct judgement *judgement, struct verdict *verdict)
+{
+    verdict->action = ACTION_PASS;
+    verdict->check = CHECK_NONE;
+    if (judgement->local) {
+        verdict->reason = REASON_PASS_LOCAL;
+        verdict->rule = judgement->domain_rule;
+    } else if (judgement->login) {
+        verdict->reason = REASON_PASS_IDENTITY;
+        verdict->rule = judgement->identity.rule;
+    } else {
+        verdict->reason = REASON_PASS_CLIENT_HOST;
+        verdict->rule = judgement->client_host_rule;
+    }
+}
+
+void decide(const struct policy *policy, const struct facts *facts, const struct usage *usage,
+            struct moment now, struct verdict *verdict)
+{
+    struct judgement judgement = {.policy = policy, .facts = facts, .usage = usage};
+
+    (void)now; /* limits will ask for it */
+    memset(verdict, 0, sizeof *verdict);
+    address_parse(facts->sender.bytes, facts->sender.size, &judgement.sender);
+    address_parse(facts->recipient.bytes, facts->recipient.size, &judgement.recipient);
+    judgement.login = facts->login.size > 0;
+    judgement.client_host =
+        facts->client_known &&
+        policy_client_host(policy, &facts->client, &judgement.client_host_rule);
+    if (judgement.login) {
+        judgement.identity = policy_identity(policy, &facts->login);
+    }
+    if (judgement.recipient.kind == ADDRESS_MAILBOX) {
+        judgement.recipient_domain =
+            policy_domain(policy, facts, &judgement.recipient, &judgement.domain_rule);
+        /* The MTA follows a route for those who may relay: such a recipient is not here. */
+        judgement.local =
+            judgement.recipient_domain != DOMAIN_FOREIGN && !judgement.recipient.routed;
+        judgement.receive_only =
+            judgement.local && policy_receive_only(policy, facts, &judgement.recipient, NULL);
+    }
+    verdict->recipient_local = judgement.local;
+    verdict->kind = facts->submission         ? KIND_SUBMISSION
+                    : judgement.login         ? KIND_LOGIN
+                    : judgement.client_host ? KIND_CLIENT_HOST
+                                              : KIND_STRANGER;
+    if (facts->submission) {
+        verdict->action = ACTION_PASS;
+        verdict->reason = REASON_PASS_SUBMISSION;
+        verdict->check = CHECK_NONE;
+        return;
+    }
+    for (unsigned check = 0; check < CHECK_COUNT; check++) {
+        if (ask(&judgement, (enum check)check, verdict)) {
+            return;
+        }
+    }
+    pass(&judgement, verdict);
+}
+
+void decide_nothing(enum reason reason, struct verdict *verdict)
+{
+    memset(verdict, 0, sizeof *verdict);
+    verdict->action = reason_row(reason)->action;
+    verdict->reason = reason;
+    verdict->check = CHECK_NONE;
+}

@@ -1,0 +1,705 @@
+/* What the judgement may ask of the rules of one moment. */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "core/policy.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/policy_rows.h"
+
+void policy_free(struct policy *policy)
+{
+    if (policy == NULL) {
+        return;
+    }
+    for (size_t tier = 0; tier < 2; tier++) {
+        rangemap_free(&policy->listed[tier]);
+        rangemap_free(&policy->listed_login[tier]);
+    }
+    rangemap_free(&policy->client_host);
+    free(policy->entries);
+    policy_rows_release(policy->rows);
+    free(policy);
+}
+
+int64_t policy_next_expiry(const struct policy *policy)
+{
+    return policy->next_expiry;
+}
+
+int64_t policy_sealed_at(const struct policy *policy)
+{
+    return policy->sealed_at;
+}
+
+size_t policy_row_count(const struct policy *policy)
+{
+    return policy->rows->count;
+}
+
+size_t policy_size(const struct policy *policy)
+{
+    return policy->size;
+}
+
+/* The wall second the policy was sealed for: rows that had expired then are not in force. */
+static int64_t seal_second(const struct policy *policy)
+{
+    return policy->sealed_at / 1000 - (policy->sealed_at % 1000 < 0);
+}
+
+static void rule_set(struct rule *rule, enum table table, int64_t row)
+{
+    if (rule != NULL) {
+        *rule = (struct rule){table, row};
+    }
+}
+
+enum check_mode policy_check_mode(const struct policy *policy, enum check check, struct rule *rule)
+{
+    const struct mode_row *row = &policy->rows->mode[check];
+    const struct setting_row *global = &policy->rows->setting[SETTING_MODE];
+
+    rule_set(rule, row->id != 0 ? TABLE_CHECK_MODE : TABLE_NONE, row->id);
+    if (check == CHECK_ADDRESS || check == CHECK_RELAY) {
+        return MODE_ENFORCE;
+    }
+    if (row->mode == MODE_ENFORCE && global->id != 0 &&
+        strcmp(rows_text(policy->rows, global->text), "observe") == 0) {
+        rule_set(rule, TABLE_SETTING, global->id);
+        return MODE_OBSERVE;
+    }
+    return row->mode;
+}
+
+/* -- names ---------------------------------------------------------------------------------- */
+
+static enum domain_kind own_kind(enum table table, int64_t row, struct rule *rule)
+{
+    rule_set(rule, table, row);
+    return DOMAIN_OURS;
+}
+
+/* local_domain, the name itself or the nearest one above it that speaks for its subdomains. */
+static const struct local_domain_row *find_local_domain(const struct policy *policy,
+                                                        const char *domain)
+{
+    const struct local_domain_row *rows = policy->rows->local_domain.items;
+
+    for (const char *at = domain; *at != '\0';) {
+        struct namemap_span span = namemap_find(&policy->local_domain, at);
+        if (span.count > 0 && (at == domain || rows[span.entries->payload].subdomains)) {
+            return &rows[span.entries->payload];
+        }
+        at = strchr(at, '.');
+        if (at == NULL) {
+            break;
+        }
+        at++;
+    }
+    return NULL;
+}
+
+/* An address of this host: the one the client has reached, or loopback. */
+static bool own_address(const struct facts *facts, const struct ip *ip)
+{
+    return ip_is_loopback(ip) ||
+           (facts->listener_known && ip_compare(&facts->listener, ip) == 0);
+}
+
+static enum domain_kind domain_kind(const struct policy *policy, const struct facts *facts,
+                                    const char *domain, bool literal, struct rule *rule)
+{
+    char host[ADDRESS_DOMAIN_ROOM];
+    struct ip ip;
+
+    rule_set(rule, TABLE_NONE, 0);
+    if (domain[0] == '\0') {
+        return DOMAIN_OURS; /* a bare name belongs to the MTA's own host name */
+    }
+    if (literal) {
+        return ip_parse(domain, &ip) && own_address(facts, &ip) ? DOMAIN_OURS : DOMAIN_FOREIGN;
+    }
+    const struct local_domain_row *row = find_local_domain(policy, domain);
+    if (row != NULL) {
+        rule_set(rule, TABLE_LOCAL_DOMAIN, row->id);
+        return row->anyone ? DOMAIN_ANYONE : DOMAIN_OURS;
+    }
+    struct namemap_span span = namemap_find(&policy->own_name, domain);
+    if (span.count > 0) {
+        const struct name_row *names = policy->rows->own_name.items;
+        return own_kind(TABLE_OWN_NAME, names[span.entries->payload].id, rule);
+    }
+    if (facts->host.size > 0 && domain_fold(facts->host.bytes, facts->host.size, host) &&
+        strcmp(host, domain) == 0) {
+        return DOMAIN_OURS;
+    }
+    return DOMAIN_FOREIGN;
+}
+
+enum domain_kind policy_domain(const struct policy *policy, const struct facts *facts,
+                               const struct address *address, struct rule *rule)
+{
+    return domain_kind(policy, facts, address->domain, address->literal, rule);
+}
+
+bool policy_helo_is_ours(const struct policy *policy, const struct facts *facts, struct rule *rule)
+{
+    char name[ADDRESS_DOMAIN_ROOM], text[ADDRESS_DOMAIN_ROOM];
+    struct ip ip;
+
+    rule_set(rule, TABLE_NONE, 0);
+    if (facts->helo.size == 0 || facts->helo.size >= sizeof text ||
+        memchr(facts->helo.bytes, '\0', facts->helo.size) != NULL) {
+        return false;
+    }
+    memcpy(text, facts->helo.bytes, facts->helo.size);
+    text[facts->helo.size] = '\0';
+    if (ip_parse(text, &ip)) {
+        return own_address(facts, &ip);
+    }
+    return domain_fold(text, facts->helo.size, name) &&
+           domain_kind(policy, facts, name, false, rule) == DOMAIN_OURS;
+}
+
+/* Is the address in a table whose rows are full addresses, or local parts for all local domains? */
+static bool find_address(const struct policy *policy, const struct facts *facts,
+                         const struct namemap *map, const struct address *address,
+                         const char *fold, uint32_t *payload)
+{
+    char form[ADDRESS_FORM_ROOM], host[ADDRESS_DOMAIN_ROOM] = "";
+    const char *domain = address->domain;
+    struct namemap_span span = {NULL, 0};
+
+    if (address->kind != ADDRESS_MAILBOX || map->count == 0) {
+        return false;
+    }
+    if (domain[0] == '\0' && facts->host.size > 0 &&
+        domain_fold(facts->host.bytes, facts->host.size, host)) {
+        domain = host;
+    }
+    if (domain[0] != '\0') {
+        snprintf(form, sizeof form, "%s@%s", fold, domain);
+        span = namemap_find(map, form);
+    }
+    /* A local part with an @ inside must not be read as a full address of the table. */
+    if (span.count == 0 && strchr(fold, '@') == NULL &&
+        policy_domain(policy, facts, address, NULL) != DOMAIN_FOREIGN) {
+        span = namemap_find(map, fold);
+    }
+    if (span.count > 0) {
+        *payload = span.entries->payload;
+    }
+    return span.count > 0;
+}
+
+bool policy_receive_only(const struct policy *policy, const struct facts *facts,
+                         const struct address *address, struct rule *rule)
+{
+    const struct name_row *rows = policy->rows->receive_only.items;
+    uint32_t payload = 0;
+    bool found = find_address(policy, facts, &policy->receive_only, address, address->fold,
+                              &payload) ||
+                 find_address(policy, facts, &policy->receive_only, address,
+                              address_without_batv(address->fold), &payload);
+
+    rule_set(rule, found ? TABLE_RECEIVE_ONLY : TABLE_NONE, found ? rows[payload].id : 0);
+    return found;
+}
+
+bool policy_spam_trap(const struct policy *policy, const struct facts *facts,
+                      const struct address *address, struct rule *rule)
+{
+    const struct name_row *rows = policy->rows->spam_trap.items;
+    uint32_t payload = 0;
+    bool found = find_address(policy, facts, &policy->spam_trap, address, address->fold, &payload);
+
+    rule_set(rule, found ? TABLE_SPAM_TRAP : TABLE_NONE, found ? rows[payload].id : 0);
+    return found;
+}
+
+/* -- addresses ------------------------------------------------------------------------------ */
+
+bool policy_client_host(const struct policy *policy, const struct ip *client, struct rule *rule)
+{
+    const struct range_row *rows = policy->rows->client_host.items;
+    int64_t payload = rangemap_find(&policy->client_host, client);
+
+    rule_set(rule, payload >= 0 ? TABLE_CLIENT_HOST : TABLE_NONE,
+             payload >= 0 ? rows[payload].id : 0);
+    return payload >= 0;
+}
+
+enum listing policy_listed(const struct policy *policy, const struct ip *client, bool login,
+                           struct rule *rule)
+{
+    rule_set(rule, TABLE_NONE, 0);
+    for (size_t tier = 0; tier < 2; tier++) {
+        int64_t payload = rangemap_find(&policy->listed[tier], client);
+        struct listing_view view;
+        if (payload < 0) {
+            continue;
+        }
+        view = policy_listing_view(policy->rows, (uint32_t)payload);
+        if (login && !view.everyone) {
+            /* A strangers row won; for a login the narrowest of the others speaks. */
+            payload = rangemap_find(&policy->listed_login[tier], client);
+            if (payload < 0) {
+                continue;
+            }
+            view = policy_listing_view(policy->rows, (uint32_t)payload);
+        }
+        rule_set(rule, view.rule.table, view.rule.row);
+        return view.listing;
+    }
+    return LISTING_NONE;
+}
+
+/* Is the sender user@domain or of @domain, as the pattern says? */
+static bool sender_matches(const char *pattern, const char *fold, const char *domain)
+{
+    const char *at = strrchr(pattern, '@');
+    size_t local = at != NULL ? (size_t)(at - pattern) : 0;
+
+    return at != NULL && domain[0] != '\0' && strcmp(at + 1, domain) == 0 &&
+           (local == 0 || (strlen(fold) == local && memcmp(fold, pattern, local) == 0));
+}
+
+bool policy_exempt(const struct policy *policy, enum check check, const struct ip *client,
+                   const struct address *sender, struct rule *rule)
+{
+    const struct range_row *rows = policy->rows->exemption.items;
+    int64_t now = seal_second(policy);
+
+    rule_set(rule, TABLE_NONE, 0);
+    for (size_t i = 0; i < policy->rows->exemption.count; i++) {
+        const char *pattern = rows_text(policy->rows, rows[i].text);
+        if (rows[i].check == check && range_holds(&rows[i].range, client) &&
+            in_force(rows[i].expires, now) &&
+            (pattern[0] == '\0' ||
+             (sender->kind == ADDRESS_MAILBOX &&
+              sender_matches(pattern, address_without_batv(sender->fold), sender->domain)))) {
+            rule_set(rule, TABLE_EXEMPTION, rows[i].id);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* -- identities ----------------------------------------------------------------------------- */
+
+void login_fold(const char *text, size_t size, char to[ADDRESS_PATH_MOST + 1])
+{
+    char domain[ADDRESS_DOMAIN_ROOM];
+    size_t length = size < ADDRESS_PATH_MOST ? size : ADDRESS_PATH_MOST;
+
+    for (size_t i = 0; i < length; i++) {
+        char c = text[i] == '\0' ? '\1' : text[i];
+        to[i] = (char)(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+    }
+    to[length] = '\0';
+    char *at = strrchr(to, '@');
+    if (at != NULL && domain_fold(at + 1, strlen(at + 1), domain) &&
+        (size_t)(at + 1 - to) + strlen(domain) <= ADDRESS_PATH_MOST) {
+        memcpy(at + 1, domain, strlen(domain) + 1);
+    }
+}
+
+/* The forms in which a login is looked up: as given, and without its realm ("" when it has none). */
+struct login_forms {
+    char given[ADDRESS_PATH_MOST + 1];
+    char bare[ADDRESS_PATH_MOST + 1];
+};
+
+static void login_forms(const struct policy *policy, const struct text *login,
+                        struct login_forms *forms)
+{
+    char realm[ADDRESS_DOMAIN_ROOM];
+    const char *setting = policy_text(policy, SETTING_LOGIN_REALM);
+
+    login_fold(login->bytes, login->size, forms->given);
+    forms->bare[0] = '\0';
+    const char *at = strrchr(forms->given, '@');
+    if (setting[0] != '\0' && at != NULL && at != forms->given &&
+        domain_fold(setting, strlen(setting), realm) && strcmp(at + 1, realm) == 0) {
+        size_t size = (size_t)(at - forms->given);
+        memcpy(forms->bare, forms->given, size);
+        forms->bare[size] = '\0';
+    }
+}
+
+struct identity policy_identity(const struct policy *policy, const struct text *login)
+{
+    const struct identity_row *rows = policy->rows->identity.items;
+    struct login_forms forms;
+    int64_t now = seal_second(policy);
+
+    login_forms(policy, login, &forms);
+    const char *names[] = {forms.given, forms.bare, "*"};
+    for (size_t i = 0; i < 3; i++) {
+        /* A client may well log in as "*" or as nobody: only the third name may find the row *. */
+        if (names[i][0] == '\0' || (i < 2 && strcmp(names[i], "*") == 0) ||
+            login->size > ADDRESS_PATH_MOST) {
+            continue;
+        }
+        struct namemap_span span = namemap_find(&policy->identity, names[i]);
+        for (size_t n = 0; n < span.count; n++) {
+            const struct identity_row *row = &rows[span.entries[n].payload];
+            if (in_force(row->expires, now)) {
+                return (struct identity){
+                    true, row->may_send, row->senders, {TABLE_IDENTITY, row->id}};
+            }
+        }
+    }
+    return (struct identity){false, false, SENDERS_LISTED, {TABLE_NONE, 0}};
+}
+
+bool policy_login_receive_only(const struct policy *policy, const struct text *login,
+                               struct rule *rule)
+{
+    const struct name_row *rows = policy->rows->receive_only.items;
+    struct login_forms forms;
+
+    login_forms(policy, login, &forms);
+    rule_set(rule, TABLE_NONE, 0);
+    for (int i = 0; i < 2; i++) {
+        const char *name = i == 0 ? forms.given : forms.bare;
+        if (name[0] == '\0') {
+            continue;
+        }
+        struct namemap_span span = namemap_find(&policy->receive_only, name);
+        const char *at = strrchr(name, '@');
+        const char *domain = at != NULL ? at + 1 : policy_text(policy, SETTING_LOGIN_DOMAIN);
+        char local[ADDRESS_PATH_MOST + 1], form[ADDRESS_FORM_ROOM];
+        size_t size = at != NULL ? (size_t)(at - name) : strlen(name);
+        memcpy(local, name, size);
+        local[size] = '\0';
+        char folded[ADDRESS_DOMAIN_ROOM] = "";
+        if (span.count == 0 && domain_fold(domain, strlen(domain), folded)) {
+            snprintf(form, sizeof form, "%s@%s", local, folded);
+            span = namemap_find(&policy->receive_only, form);
+        }
+        /* A row without @ speaks for every login of that name: a realm that nobody told us of must not
+         * turn postmaster into somebody else. */
+        if (span.count == 0 && at != NULL) {
+            span = namemap_find(&policy->receive_only, local);
+        }
+        if (span.count > 0) {
+            rule_set(rule, TABLE_RECEIVE_ONLY, rows[span.entries->payload].id);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The n-th name under which rows of identity_sender and identity_host speak for the login: its own
+ * forms, and * where the identity row that speaks for it is that of *. "" = skip. */
+static const char *row_name(const struct policy *policy, const struct login_forms *forms,
+                            const struct identity *identity, int n)
+{
+    const struct identity_row *rows = policy->rows->identity.items;
+    const char *name = n == 0 ? forms->given : n == 1 ? forms->bare : "";
+
+    if (n < 2) {
+        return strcmp(name, "*") == 0 ? "" : name;
+    }
+    struct namemap_span span = namemap_find(&policy->identity, "*");
+    return identity->known && span.count > 0 &&
+                   rows[span.entries->payload].id == identity->rule.row
+               ? "*"
+               : "";
+}
+
+bool policy_identity_host(const struct policy *policy, const struct text *login,
+                          const struct identity *identity, bool client_known,
+                          const struct ip *client, struct rule *rule)
+{
+    const struct range_row *rows = policy->rows->identity_host.items;
+    struct login_forms forms;
+    int64_t now = seal_second(policy);
+    bool any = false;
+
+    rule_set(rule, TABLE_NONE, 0);
+    login_forms(policy, login, &forms);
+    for (int n = 0; n < 3; n++) {
+        struct namemap_span span =
+            namemap_find(&policy->identity_host, row_name(policy, &forms, identity, n));
+        /* The rows of the login itself replace those of *. */
+        for (size_t i = 0; i < span.count && !(n == 2 && any); i++) {
+            const struct range_row *row = &rows[span.entries[i].payload];
+            if (client_known && in_force(row->expires, now) && range_holds(&row->range, client)) {
+                rule_set(rule, TABLE_IDENTITY_HOST, row->id);
+                return true;
+            }
+        }
+        if (span.count > 0 && !any) {
+            rule_set(rule, TABLE_IDENTITY_HOST, rows[span.entries->payload].id);
+            any = true;
+        }
+    }
+    return !any;
+}
+
+/* Is the sender the login's own address, with or without a +tag? */
+static bool own_sender(const struct policy *policy, const char *name, const char *fold,
+                       const char *domain)
+{
+    const char *delimiters = policy_text(policy, SETTING_RECIPIENT_DELIMITER);
+    const char *setting = policy_text(policy, SETTING_LOGIN_DOMAIN);
+    char own_domain[ADDRESS_DOMAIN_ROOM] = "";
+    const char *at = strrchr(name, '@');
+    size_t size = at != NULL ? (size_t)(at - name) : strlen(name);
+
+    if (size == 0 || domain[0] == '\0' ||
+        !(at != NULL ? domain_fold(at + 1, strlen(at + 1), own_domain)
+                     : domain_fold(setting, strlen(setting), own_domain)) ||
+        strcmp(own_domain, domain) != 0 || strncmp(fold, name, size) != 0) {
+        return false;
+    }
+    return fold[size] == '\0' || strchr(delimiters, fold[size]) != NULL;
+}
+
+bool policy_identity_sender(const struct policy *policy, const struct text *login,
+                            const struct identity *identity, const struct address *sender,
+                            struct rule *rule)
+{
+    const struct identity_sender_row *rows = policy->rows->identity_sender.items;
+    const char *fold = address_without_batv(sender->fold);
+    struct login_forms forms;
+    int64_t now = seal_second(policy);
+
+    rule_set(rule, identity->rule.table, identity->rule.row);
+    if (identity->senders == SENDERS_ANY) {
+        return true;
+    }
+    if (sender->kind != ADDRESS_MAILBOX) {
+        return false;
+    }
+    login_forms(policy, login, &forms);
+    if (identity->senders == SENDERS_OWN &&
+        (own_sender(policy, forms.given, fold, sender->domain) ||
+         own_sender(policy, forms.bare, fold, sender->domain))) {
+        return true;
+    }
+    for (int n = 0; n < 3; n++) {
+        struct namemap_span span =
+            namemap_find(&policy->identity_sender, row_name(policy, &forms, identity, n));
+        for (size_t i = 0; i < span.count; i++) {
+            const struct identity_sender_row *row = &rows[span.entries[i].payload];
+            if (in_force(row->expires, now) &&
+                sender_matches(rows_text(policy->rows, row->sender), fold, sender->domain)) {
+                rule_set(rule, TABLE_IDENTITY_SENDER, row->id);
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* -- retelling ------------------------------------------------------------------------------ */
+
+/* The row of an id in a list whose rows hold it id_offset behind their beginning, or NULL. */
+static const void *row_by_id(const struct list *list, size_t id_offset, int64_t id)
+{
+    size_t low = 0, high = list->count;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        const char *item = (const char *)list->items + middle * list->size;
+        int64_t at;
+        memcpy(&at, item + id_offset, sizeof at);
+        if (at == id) {
+            return item;
+        }
+        if (at < id) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return NULL;
+}
+
+/* What stands in the row, in words; "" for a row that is not there (any more). */
+static void describe(const struct policy *policy, struct rule rule, char *to, size_t room)
+{
+    static const char *const listings[] = {"", "accept", "tempfail", "reject"};
+    static const char *const senders[] = {"any", "own", "listed"};
+    const struct policy_rows *rows = policy->rows;
+    char range[RANGE_TEXT] = "";
+
+    to[0] = '\0';
+    switch (rule.table) {
+    case TABLE_LOCAL_DOMAIN: {
+        const struct local_domain_row *row =
+            row_by_id(&rows->local_domain, offsetof(struct local_domain_row, id), rule.row);
+        if (row != NULL) {
+            snprintf(to, room, "%s%s, mail_from %s", rows_text(rows, row->domain),
+                     row->subdomains ? " and subdomains" : "", row->anyone ? "anyone" : "ours");
+        }
+        break;
+    }
+    case TABLE_OWN_NAME:
+    case TABLE_RECEIVE_ONLY:
+    case TABLE_SPAM_TRAP: {
+        const struct list *list = rule.table == TABLE_OWN_NAME       ? &rows->own_name
+                                  : rule.table == TABLE_RECEIVE_ONLY ? &rows->receive_only
+                                                                     : &rows->spam_trap;
+        const struct name_row *row = row_by_id(list, offsetof(struct name_row, id), rule.row);
+        if (row != NULL) {
+            snprintf(to, room, "%s", rows_text(rows, row->name));
+        }
+        break;
+    }
+    case TABLE_CLIENT_HOST:
+    case TABLE_EXEMPTION:
+    case TABLE_IDENTITY_HOST: {
+        const struct list *list = rule.table == TABLE_CLIENT_HOST ? &rows->client_host
+                                  : rule.table == TABLE_EXEMPTION ? &rows->exemption
+                                                                  : &rows->identity_host;
+        const struct range_row *row = row_by_id(list, offsetof(struct range_row, id), rule.row);
+        if (row != NULL) {
+            range_text(&row->range, range);
+            const char *text = rows_text(rows, row->text);
+            if (rule.table == TABLE_EXEMPTION) {
+                snprintf(to, room, "%s, check %s, sender %s", range, check_name(row->check),
+                         text[0] != '\0' ? text : "any");
+            } else {
+                snprintf(to, room, "%s%s%s", text, text[0] != '\0' ? " from " : "", range);
+            }
+        }
+        break;
+    }
+    case TABLE_IP_RANGE: {
+        const struct listing_row4 *four =
+            row_by_id(&rows->listing4, offsetof(struct listing_row4, id), rule.row);
+        const struct listing_row6 *six =
+            row_by_id(&rows->listing6, offsetof(struct listing_row6, id), rule.row);
+        if (four != NULL || six != NULL) {
+            uint64_t word = four != NULL ? four->word : six->word;
+            struct range held = {.first = {{0}}};
+            if (four != NULL) {
+                for (int i = 0; i < 4; i++) {
+                    held.first.byte[12 + i] = (unsigned char)(four->first >> (24 - 8 * i));
+                    held.last.byte[12 + i] = (unsigned char)(four->last >> (24 - 8 * i));
+                }
+                held.first = ip_from_ipv4(held.first.byte + 12);
+                held.last = ip_from_ipv4(held.last.byte + 12);
+            } else {
+                held = six->range;
+            }
+            range_text(&held, range);
+            snprintf(to, room, "%s %s for %s%s", range, listings[WORD_LISTING(word)],
+                     WORD_EVERYONE(word) ? "everyone" : "strangers",
+                     WORD_IMPORTED(word) ? ", imported" : "");
+        }
+        break;
+    }
+    case TABLE_IDENTITY: {
+        const struct identity_row *row =
+            row_by_id(&rows->identity, offsetof(struct identity_row, id), rule.row);
+        if (row != NULL) {
+            snprintf(to, room, "%s, may_send %d, senders %s", rows_text(rows, row->name),
+                     row->may_send, senders[row->senders]);
+        }
+        break;
+    }
+    case TABLE_IDENTITY_SENDER: {
+        const struct identity_sender_row *row =
+            row_by_id(&rows->identity_sender, offsetof(struct identity_sender_row, id), rule.row);
+        if (row != NULL) {
+            snprintf(to, room, "%s as %s", rows_text(rows, row->identity),
+                     rows_text(rows, row->sender));
+        }
+        break;
+    }
+    default:
+        break;
+    }
+}
+
+char *policy_rule_text(const struct policy *policy, struct rule rule, char to[RULE_TEXT])
+{
+    char words[1024], shown[RULE_TEXT - 64];
+
+    if (rule.table == TABLE_NONE) {
+        snprintf(to, RULE_TEXT, "built in");
+        return to;
+    }
+    describe(policy, rule, words, sizeof words);
+    printable_copy(shown, sizeof shown, words, strlen(words), 200);
+    if (shown[0] != '\0') {
+        snprintf(to, RULE_TEXT, "%s %" PRId64 " (%s)", table_name(rule.table), rule.row, shown);
+    } else {
+        snprintf(to, RULE_TEXT, "%s %" PRId64, table_name(rule.table), rule.row);
+    }
+    return to;
+}
+
+bool policy_account(const struct policy *policy, size_t n, char to[ADDRESS_PATH_MOST + 1])
+{
+    const struct policy_rows *rows = policy->rows;
+    const struct identity_row *identities = rows->identity.items;
+    const struct name_row *receivers = rows->receive_only.items;
+    const struct identity_sender_row *senders = rows->identity_sender.items;
+    const char *text = NULL, *domain = NULL;
+
+    if (n < rows->identity.count) {
+        text = rows_text(rows, identities[n].name);
+        domain = policy_text(policy, SETTING_LOGIN_DOMAIN);
+    } else if (n - rows->identity.count < rows->identity_sender.count) {
+        text = rows_text(rows, senders[n - rows->identity.count].sender);
+        domain = "";
+    } else if (n - rows->identity.count - rows->identity_sender.count < rows->receive_only.count) {
+        text = rows_text(rows,
+                         receivers[n - rows->identity.count - rows->identity_sender.count].name);
+    } else {
+        return false;
+    }
+    if (domain == NULL || domain[0] == '\0') {
+        domain = policy_local_domain(policy, 0, NULL);
+    }
+    if (strcmp(text, "*") == 0) {
+        text = "someone";
+    }
+    snprintf(to, ADDRESS_PATH_MOST + 1, "%s%.60s%s%.255s", text[0] == '@' ? "someone" : "", text,
+             strchr(text, '@') != NULL || domain == NULL ? "" : "@",
+             strchr(text, '@') != NULL || domain == NULL ? "" : domain);
+    return true;
+}
+
+const char *policy_local_domain(const struct policy *policy, size_t n, struct rule *rule)
+{
+    const struct local_domain_row *rows = policy->rows->local_domain.items;
+
+    if (n >= policy->rows->local_domain.count) {
+        return NULL;
+    }
+    rule_set(rule, TABLE_LOCAL_DOMAIN, rows[n].id);
+    return rows_text(policy->rows, rows[n].domain);
+}
+
+const char *policy_own_name(const struct policy *policy, size_t n, struct rule *rule)
+{
+    const struct name_row *rows = policy->rows->own_name.items;
+
+    if (n >= policy->rows->own_name.count) {
+        return NULL;
+    }
+    rule_set(rule, TABLE_OWN_NAME, rows[n].id);
+    return rows_text(policy->rows, rows[n].name);
+}
+
+const struct range *policy_client_host_range(const struct policy *policy, size_t n,
+                                             struct rule *rule)
+{
+    const struct range_row *rows = policy->rows->client_host.items;
+
+    if (n >= policy->rows->client_host.count) {
+        return NULL;
+    }
+    rule_set(rule, TABLE_CLIENT_HOST, rows[n].id);
+    return &rows[n].range;
+}

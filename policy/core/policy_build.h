@@ -1,0 +1,49 @@
+/* Making a policy: rows go in one by one, then it is sealed. */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef SEKISHO_POLICY_BUILD_H
+#define SEKISHO_POLICY_BUILD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/policy.h"
+#include "core/status.h"
+
+/* One cell of a row as the database holds it. */
+enum cell_type { CELL_NULL, CELL_INTEGER, CELL_TEXT, CELL_OTHER };
+
+struct cell {
+    enum cell_type type;
+    int64_t integer;   /* of CELL_INTEGER */
+    const char *text;  /* of CELL_TEXT: size bytes and a NUL */
+    size_t size;
+};
+
+/* The columns of a table in the order in which policy_build_row expects the cells (note is not among
+ * them; id comes apart), or NULL for a table that does not exist. Ended by NULL. */
+const char *const *policy_columns(enum table table);
+
+struct policy_build;
+
+/* NULL when memory runs out. */
+struct policy_build *policy_build_new(void);
+void policy_build_free(struct policy_build *build);
+
+/* Takes one row; the rows of one table come in ascending order of id. STATUS_BAD: the row is wrong and was not taken; why is a sentence that begins with
+ * table and row ("ip_range 17: 220.86.126.9-220.86.126.1 ends before it begins"). The build may go on, so
+ * that all bad rows can be named, but must not be sealed then. STATUS_BROKEN: memory. */
+enum status policy_build_row(struct policy_build *build, enum table table, int64_t row,
+                             const struct cell *cells, struct why *why);
+
+/* Makes the policy for the wall time now (Unix milliseconds): rows whose expires has come are not in
+ * force. Checks what no single row shows (a spam trap that is receive-only, client_host_most).
+ * The build stays the caller's, to be freed; no row may be added after the first seal. */
+enum status policy_seal(const struct policy_build *build, int64_t now, struct policy **policy,
+                        struct why *why);
+
+/* The same rules for another moment, from memory. */
+enum status policy_reseal(const struct policy *policy, int64_t now, struct policy **resealed,
+                          struct why *why);
+
+#endif

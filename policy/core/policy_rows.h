@@ -1,0 +1,145 @@
+/* How a policy keeps its rows: known to policy_build.c and policy.c only. */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef SEKISHO_POLICY_ROWS_H
+#define SEKISHO_POLICY_ROWS_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/namemap.h"
+#include "core/policy.h"
+#include "core/rangemap.h"
+
+/* Wall times are Unix seconds here; a row without expires has EXPIRES_NEVER. Texts live in one block
+ * and are named by their offset; offset 0 is "". Rows of one table stand in ascending order of id,
+ * so a row is found by its number in O(log n). */
+#define EXPIRES_NEVER ((int64_t)(INT64_C(1) << 40) - 1)
+
+/* A growing array of equal items. */
+struct list {
+    void *items;
+    size_t count, room, size;
+};
+
+struct local_domain_row {
+    int64_t id;
+    uint32_t domain;
+    bool subdomains, anyone;
+};
+
+/* own_name, receive_only, spam_trap. */
+struct name_row {
+    int64_t id;
+    uint32_t name;
+};
+
+/* client_host, exemption, identity_host. */
+struct range_row {
+    struct range range;
+    int64_t id, expires;
+    uint32_t text; /* exemption: sender pattern, 0 = any; identity_host: identity */
+    enum check check; /* exemption */
+};
+
+/* ip_range, which may have a million rows: expires, verdict and audience share one word. */
+struct listing_row4 {
+    uint32_t first, last; /* host order */
+    int64_t id;
+    uint64_t word;
+};
+
+struct listing_row6 {
+    struct range range;
+    int64_t id;
+    uint64_t word;
+};
+
+/* The word: expires in the upper 41 bits, then imported, everyone, verdict (enum listing). */
+#define WORD(expires, imported, everyone, listing) \
+    ((uint64_t)(expires) << 4 | (uint64_t)(imported) << 3 | (uint64_t)(everyone) << 2 | \
+     (uint64_t)(listing))
+#define WORD_EXPIRES(word) ((int64_t)((word) >> 4))
+#define WORD_IMPORTED(word) (((word) >> 3 & 1) != 0)
+#define WORD_EVERYONE(word) (((word) >> 2 & 1) != 0)
+#define WORD_LISTING(word) ((enum listing)((word)&3))
+
+struct identity_row {
+    int64_t id, expires;
+    uint32_t name;
+    bool may_send;
+    enum senders senders;
+};
+
+struct identity_sender_row {
+    int64_t id, expires;
+    uint32_t identity, sender;
+};
+
+struct setting_row {
+    int64_t id; /* 0: no row, the default holds */
+    int64_t number;
+    uint32_t text;
+};
+
+struct mode_row {
+    int64_t id;
+    enum check_mode mode;
+};
+
+/* All rows of one reading, shared by every policy sealed from them. */
+struct policy_rows {
+    atomic_uint references;
+    bool sealed; /* no row may be added any more */
+    struct list texts;
+    struct list local_domain, own_name, client_host, exemption, identity, identity_sender,
+        identity_host, receive_only, spam_trap;
+    struct list listing4, listing6;
+    size_t rate_limit_count, count;
+    int64_t last_id[TABLE_COUNT];
+    struct mode_row mode[CHECK_COUNT];
+    struct setting_row setting[SETTING_COUNT];
+};
+
+/* The maps of one moment over the rows. Payloads of the listing maps: an index into listing4, then
+ * (from listing4.count on) into listing6, then into client_host. */
+struct policy {
+    struct policy_rows *rows;
+    int64_t sealed_at, next_expiry; /* Unix milliseconds */
+    size_t size;
+    struct rangemap client_host;
+    struct rangemap listed[2];       /* own rows with client_host; imported rows */
+    struct rangemap listed_login[2]; /* the same of everyone rows, where strangers rows exist too */
+    bool has_strangers[2];
+    struct namemap local_domain, own_name, identity, identity_sender, identity_host, receive_only,
+        spam_trap;
+    struct namemap_entry *entries; /* of all name maps */
+};
+
+void policy_rows_release(struct policy_rows *rows);
+
+/* A login as it is compared: ASCII lower case; what stands behind its last @ in A-labels where it is a
+ * domain. Cut to fit, never fails. */
+void login_fold(const char *text, size_t size, char to[ADDRESS_PATH_MOST + 1]);
+
+static inline const char *rows_text(const struct policy_rows *rows, uint32_t offset)
+{
+    return (const char *)rows->texts.items + offset;
+}
+
+/* In force at this wall time (seconds)? */
+static inline bool in_force(int64_t expires, int64_t now)
+{
+    return expires == EXPIRES_NEVER || now < expires;
+}
+
+/* The row that a payload of the listing maps stands for. */
+struct listing_view {
+    struct rule rule;
+    enum listing listing;
+    bool everyone;
+};
+struct listing_view policy_listing_view(const struct policy_rows *rows, uint32_t payload);
+
+#endif

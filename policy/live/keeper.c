@@ -1,0 +1,527 @@
+/* The thread that keeps the policy fresh: the only one of the daemon that touches SQLite. */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "live/keeper.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#include "core/proof.h"
+#include "live/moment.h"
+#include "store/policydb.h"
+
+enum {
+    LOOK_EVERY = 1000,      /* ms between looks at the file, whatever inotify says */
+    BUSY_AGAIN = 200,       /* ms until the next try while an editor holds the lock */
+    SETTLE = 30,            /* ms a changed file must be quiet before it is read ... */
+    SETTLE_MOST = 500,      /* ... but no longer than this */
+    REMIND_EVERY = 300000,  /* ms between reminders that the policy in force is an old one */
+};
+
+/* The last sentence told about one trouble, so that it is told once. */
+struct told {
+    char text[512];
+};
+
+/* What a change of the file shows itself by. */
+struct fingerprint {
+    bool there;
+    dev_t device;
+    ino_t inode;
+    off_t size;
+    struct timespec modified, changed;
+};
+
+struct keeper {
+    char *policy_path, *folder, *state_folder, *last_good_path, *sequence_path;
+    struct slot *slot;
+    struct sequence *sequence;
+    keeper_tell *tell;
+    void *context;
+    pthread_t thread;
+    bool running;
+    int wake[2], watch, watched, state_lock;
+    struct fingerprint seen;   /* of the file as it was last read */
+    bool pending;              /* not read to the end yet: busy, or not there */
+    bool refused;              /* the file as it is now is not in force */
+    int64_t sealed_for, next_expiry;
+    int64_t reminded;          /* steady clock */
+    struct told trouble, state_trouble, keep_trouble;
+    atomic_bool stopping, look;
+};
+
+static void tell(struct keeper *keeper, int priority, const char *sentence)
+{
+    keeper->tell(keeper->context, priority, sentence);
+}
+
+static void tell_once(struct keeper *keeper, struct told *last, int priority, const char *sentence)
+{
+    if (strcmp(last->text, sentence) != 0) {
+        snprintf(last->text, sizeof last->text, "%s", sentence);
+        tell(keeper, priority, sentence);
+    }
+}
+
+static struct fingerprint look_at(const char *path)
+{
+    struct fingerprint print;
+    struct stat seen;
+
+    memset(&print, 0, sizeof print);
+    if (lstat(path, &seen) == 0) {
+        print.there = true;
+        print.device = seen.st_dev;
+        print.inode = seen.st_ino;
+        print.size = seen.st_size;
+        print.modified = seen.st_mtim;
+        print.changed = seen.st_ctim;
+    }
+    return print;
+}
+
+static bool same_fingerprint(const struct fingerprint *a, const struct fingerprint *b)
+{
+    return a->there == b->there && a->device == b->device && a->inode == b->inode &&
+           a->size == b->size && a->modified.tv_sec == b->modified.tv_sec &&
+           a->modified.tv_nsec == b->modified.tv_nsec && a->changed.tv_sec == b->changed.tv_sec &&
+           a->changed.tv_nsec == b->changed.tv_nsec;
+}
+
+/* -- the policy ----------------------------------------------------------------------------- */
+
+/* Reads, checks and proves a file; nothing is in force by that yet. */
+static enum status prepare(const char *path, int64_t wall, struct policydb **db,
+                           struct policy **policy, struct why *why)
+{
+    struct policy_build *build = NULL;
+    enum status status = policydb_open(path, 0, db, why);
+
+    *policy = NULL;
+    if (status == STATUS_OK) {
+        status = policydb_read(*db, NULL, NULL, &build, why);
+    }
+    if (status == STATUS_OK) {
+        status = policy_seal(build, wall, policy, why);
+    }
+    if (status == STATUS_OK) {
+        status = proof_run(*policy, NULL, NULL, NULL, why);
+    }
+    if (status != STATUS_OK) {
+        policy_free(*policy);
+        *policy = NULL;
+        policydb_close(*db);
+        *db = NULL;
+    }
+    policy_build_free(build);
+    return status;
+}
+
+/* Puts it in force; the policy is the slot's or freed afterwards. */
+static enum status publish(struct keeper *keeper, struct policy *policy, const char *origin)
+{
+    char sentence[512];
+    uint64_t generation;
+    int64_t sealed = policy_sealed_at(policy), next = policy_next_expiry(policy);
+    size_t rows = policy_row_count(policy);
+
+    if (slot_replace(keeper->slot, policy, &generation) != STATUS_OK) {
+        policy_free(policy);
+        tell(keeper, LOG_ERR, "no memory to put a policy in force; the one before stays");
+        return STATUS_BROKEN;
+    }
+    keeper->sealed_for = sealed;
+    keeper->next_expiry = next;
+    snprintf(sentence, sizeof sentence, "policy %" PRIu64 " in force: %zu rows, %s", generation,
+             rows, origin);
+    tell(keeper, LOG_INFO, sentence);
+    return STATUS_OK;
+}
+
+static bool in_force(struct keeper *keeper)
+{
+    struct hold hold = slot_acquire(keeper->slot);
+    bool there = hold.policy != NULL;
+
+    slot_release(keeper->slot, hold);
+    return there;
+}
+
+/* Tells that policy.db is not what is in force, and what is instead. */
+static void tell_refused(struct keeper *keeper, const struct why *why)
+{
+    char sentence[512];
+
+    snprintf(sentence, sizeof sentence, "policy refused: %s; %s", why->text,
+             in_force(keeper) ? "the policy before it stays in force"
+                              : "no policy is in force: everything that needs one gets 451");
+    tell_once(keeper, &keeper->trouble, LOG_ERR, sentence);
+    keeper->refused = true;
+}
+
+/* The last good policy, at a start without another. */
+static void take_last_good(struct keeper *keeper)
+{
+    struct policydb *db = NULL;
+    struct policy *policy = NULL;
+    struct why why;
+
+    if (keeper->last_good_path == NULL || !look_at(keeper->last_good_path).there) {
+        return;
+    }
+    if (prepare(keeper->last_good_path, moment_now().wall, &db, &policy, &why) == STATUS_OK) {
+        policydb_close(db);
+        if (publish(keeper, policy, "the last good one, kept in the state directory") == STATUS_OK) {
+            tell(keeper, LOG_WARNING,
+                 "policy.db is not in force; this is the last good policy from before the restart");
+        }
+    } else {
+        tell(keeper, LOG_ERR, why.text);
+    }
+}
+
+/* Reads policy.db as it is now. */
+static void load(struct keeper *keeper)
+{
+    struct policydb *db = NULL;
+    struct policy *policy = NULL;
+    struct why why;
+    struct fingerprint before = look_at(keeper->policy_path);
+    enum status status = prepare(keeper->policy_path, moment_now().wall, &db, &policy, &why);
+
+    keeper->seen = before;
+    keeper->pending = status == STATUS_BUSY || status == STATUS_BROKEN;
+    if (status != STATUS_OK) {
+        tell_refused(keeper, &why);
+        return;
+    }
+    if (publish(keeper, policy, keeper->policy_path) == STATUS_OK) {
+        keeper->refused = false;
+        keeper->trouble.text[0] = '\0';
+    } else {
+        keeper->pending = true;
+    }
+    if (keeper->state_lock >= 0) {
+        char sentence[512] = "";
+        if (policydb_keep(db, keeper->last_good_path, &why) != STATUS_OK) {
+            snprintf(sentence, sizeof sentence, "the last good policy cannot be kept: %s", why.text);
+            tell_once(keeper, &keeper->keep_trouble, LOG_WARNING, sentence);
+        } else {
+            keeper->keep_trouble.text[0] = '\0';
+        }
+    }
+    policydb_close(db);
+}
+
+/* Seals the rows in force again when one of them goes out of force, or the wall clock was put back
+ * before the time they were sealed for. */
+static void expire(struct keeper *keeper)
+{
+    int64_t wall = moment_now().wall;
+    struct policy *policy = NULL;
+    struct why why;
+
+    if (wall < keeper->next_expiry && wall >= keeper->sealed_for) {
+        return;
+    }
+    struct hold hold = slot_acquire(keeper->slot);
+    if (hold.policy != NULL) {
+        enum status status = policy_reseal(hold.policy, wall, &policy, &why);
+        if (status == STATUS_OK) {
+            status = proof_run(policy, NULL, NULL, NULL, &why);
+        }
+        if (status != STATUS_OK) {
+            tell(keeper, LOG_ERR, why.text);
+            policy_free(policy);
+            policy = NULL;
+            keeper->next_expiry = wall + LOOK_EVERY; /* and again */
+            keeper->sealed_for = wall;
+        }
+    }
+    slot_release(keeper->slot, hold);
+    if (policy != NULL) {
+        publish(keeper, policy, "a row went out of force");
+    }
+}
+
+/* -- the state directory -------------------------------------------------------------------- */
+
+/* Holds the state directory for this process alone. STATUS_BAD: another has it. */
+static enum status hold_state(struct keeper *keeper, struct why *why)
+{
+    char path[4096];
+
+    if (keeper->state_lock >= 0) {
+        return STATUS_OK;
+    }
+    if (mkdir(keeper->state_folder, 0750) != 0 && errno != EEXIST) {
+        return why_set(why, STATUS_BROKEN, "%s: cannot be made: %s", keeper->state_folder,
+                       strerror(errno));
+    }
+    snprintf(path, sizeof path, "%s/lock", keeper->state_folder);
+    int lock = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0640);
+    if (lock < 0) {
+        return why_set(why, STATUS_BROKEN, "%s: %s", path, strerror(errno));
+    }
+    if (flock(lock, LOCK_EX | LOCK_NB) != 0) {
+        close(lock);
+        return why_set(why, STATUS_BAD, "%s: another sekisho-milter is running with this state "
+                       "directory", path);
+    }
+    keeper->state_lock = lock;
+    return STATUS_OK;
+}
+
+static void reserve_numbers(struct keeper *keeper)
+{
+    struct why why;
+    enum status status = hold_state(keeper, &why);
+
+    if (status == STATUS_OK) {
+        status = sequence_reserve(keeper->sequence, keeper->sequence_path, moment_now().wall, &why);
+        if (status == STATUS_OK && why.text[0] != '\0') {
+            tell(keeper, LOG_ERR, why.text);
+        }
+    }
+    if (status != STATUS_OK) {
+        tell_once(keeper, &keeper->state_trouble, LOG_ERR, why.text);
+    } else if (keeper->state_trouble.text[0] != '\0') {
+        keeper->state_trouble.text[0] = '\0';
+        tell(keeper, LOG_NOTICE, "the state directory can be written again");
+    }
+}
+
+/* -- the thread ----------------------------------------------------------------------------- */
+
+static void watch_folder(struct keeper *keeper)
+{
+    if (keeper->watch >= 0 && keeper->watched < 0) {
+        keeper->watched = inotify_add_watch(keeper->watch, keeper->folder,
+                                            IN_CREATE | IN_CLOSE_WRITE | IN_MODIFY | IN_MOVED_TO |
+                                                IN_MOVED_FROM | IN_DELETE | IN_ATTRIB |
+                                                IN_DELETE_SELF | IN_MOVE_SELF);
+    }
+}
+
+static void drain(struct keeper *keeper)
+{
+    char buffer[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
+    ssize_t size;
+
+    while (read(keeper->wake[0], buffer, sizeof buffer) > 0) {
+    }
+    while (keeper->watch >= 0 && (size = read(keeper->watch, buffer, sizeof buffer)) > 0) {
+        for (char *at = buffer; at < buffer + size;) {
+            struct inotify_event event;
+            memcpy(&event, at, sizeof event);
+            if ((event.mask & (IN_IGNORED | IN_DELETE_SELF | IN_MOVE_SELF)) != 0) {
+                if ((event.mask & IN_MOVE_SELF) != 0) {
+                    inotify_rm_watch(keeper->watch, keeper->watched);
+                }
+                keeper->watched = -1;
+            }
+            at += sizeof event + event.len;
+        }
+    }
+}
+
+/* Waits until the file has been quiet for a moment: an editor in the middle of its work, or a cp,
+ * need not be read. */
+static void settle(struct keeper *keeper)
+{
+    struct fingerprint last = look_at(keeper->policy_path), now;
+    struct timespec pause = {0, SETTLE * 1000000L};
+
+    for (int waited = 0; waited < SETTLE_MOST && !atomic_load(&keeper->stopping);
+         waited += SETTLE) {
+        nanosleep(&pause, NULL);
+        now = look_at(keeper->policy_path);
+        if (same_fingerprint(&now, &last)) {
+            return;
+        }
+        last = now;
+    }
+}
+
+static void remind(struct keeper *keeper)
+{
+    int64_t steady = moment_now().steady;
+
+    if (!keeper->refused) {
+        keeper->reminded = steady;
+    } else if (steady - keeper->reminded >= REMIND_EVERY) {
+        keeper->reminded = steady;
+        tell(keeper, LOG_ERR, keeper->trouble.text);
+    }
+}
+
+static int until_next(const struct keeper *keeper)
+{
+    int64_t wall = moment_now().wall;
+    int64_t wait = keeper->pending ? BUSY_AGAIN : LOOK_EVERY;
+
+    if (keeper->next_expiry - wall < wait) {
+        wait = keeper->next_expiry > wall ? keeper->next_expiry - wall : 0;
+    }
+    return (int)wait;
+}
+
+static void *keep(void *argument)
+{
+    struct keeper *keeper = argument;
+
+    while (!atomic_load(&keeper->stopping)) {
+        struct pollfd fds[2] = {{keeper->wake[0], POLLIN, 0}, {keeper->watch, POLLIN, 0}};
+        watch_folder(keeper);
+        poll(fds, keeper->watch >= 0 ? 2 : 1, until_next(keeper));
+        drain(keeper);
+        if (atomic_load(&keeper->stopping)) {
+            break;
+        }
+        expire(keeper);
+        struct fingerprint now = look_at(keeper->policy_path);
+        bool changed = !same_fingerprint(&now, &keeper->seen);
+        if (changed) {
+            settle(keeper);
+        }
+        if (changed || atomic_exchange(&keeper->look, false) || (keeper->pending && now.there)) {
+            load(keeper);
+        }
+        reserve_numbers(keeper);
+        remind(keeper);
+    }
+    return NULL;
+}
+
+static char *join(const char *folder, const char *name)
+{
+    size_t room = strlen(folder) + strlen(name) + 2;
+    char *path = malloc(room);
+
+    if (path != NULL) {
+        snprintf(path, room, "%s/%s", folder, name);
+    }
+    return path;
+}
+
+static char *folder_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    if (slash == NULL) {
+        return strdup(".");
+    }
+    return slash == path ? strdup("/") : strndup(path, (size_t)(slash - path));
+}
+
+static void keeper_free(struct keeper *keeper)
+{
+    int files[] = {keeper->wake[0], keeper->wake[1], keeper->watch, keeper->state_lock};
+
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        if (files[i] >= 0) {
+            close(files[i]);
+        }
+    }
+    free(keeper->policy_path);
+    free(keeper->folder);
+    free(keeper->state_folder);
+    free(keeper->last_good_path);
+    free(keeper->sequence_path);
+    free(keeper);
+}
+
+enum status keeper_start(const char *policy_path, const char *state_path, struct slot *slot,
+                         struct sequence *sequence, keeper_tell *tell_function, void *context,
+                         struct keeper **started, struct why *why)
+{
+    struct keeper *keeper = calloc(1, sizeof *keeper);
+    enum status status = STATUS_BROKEN;
+
+    *started = NULL;
+    if (keeper == NULL) {
+        return why_set(why, status, "no memory for the keeper");
+    }
+    keeper->slot = slot;
+    keeper->sequence = sequence;
+    keeper->tell = tell_function;
+    keeper->context = context;
+    keeper->next_expiry = INT64_MAX;
+    keeper->wake[0] = keeper->wake[1] = keeper->watched = keeper->state_lock = -1;
+    keeper->watch = inotify_init1(IN_NONBLOCK | IN_CLOEXEC); /* without it: once a second */
+    keeper->policy_path = strdup(policy_path);
+    keeper->folder = folder_of(policy_path);
+    keeper->state_folder = folder_of(state_path);
+    if (keeper->state_folder != NULL) {
+        keeper->last_good_path = join(keeper->state_folder, "last-good.db");
+        keeper->sequence_path = join(keeper->state_folder, "sequence");
+    }
+    if (keeper->policy_path == NULL || keeper->folder == NULL || keeper->last_good_path == NULL ||
+        keeper->sequence_path == NULL) {
+        why_set(why, status, "no memory for the keeper");
+        goto out;
+    }
+    if (pipe(keeper->wake) != 0) {
+        why_set(why, status, "no pipe for the keeper: %s", strerror(errno));
+        goto out;
+    }
+    for (int i = 0; i < 2; i++) {
+        fcntl(keeper->wake[i], F_SETFL, O_NONBLOCK);
+        fcntl(keeper->wake[i], F_SETFD, FD_CLOEXEC);
+    }
+    status = hold_state(keeper, why);
+    if (status == STATUS_BAD) {
+        goto out;
+    }
+    watch_folder(keeper);
+    reserve_numbers(keeper);
+    load(keeper);
+    if (!in_force(keeper)) {
+        take_last_good(keeper);
+    }
+    keeper->reminded = moment_now().steady;
+    int code = pthread_create(&keeper->thread, NULL, keep, keeper);
+    if (code != 0) {
+        status = why_set(why, STATUS_BROKEN, "the keeper's thread cannot be made: %s", strerror(code));
+        goto out;
+    }
+    keeper->running = true;
+    *started = keeper;
+    keeper = NULL;
+    status = STATUS_OK;
+out:
+    if (keeper != NULL) {
+        keeper_free(keeper);
+    }
+    return status;
+}
+
+void keeper_look(struct keeper *keeper)
+{
+    atomic_store(&keeper->look, true);
+    ssize_t wrote = write(keeper->wake[1], "", 1);
+    (void)wrote; /* a full pipe wakes it as well */
+}
+
+void keeper_stop(struct keeper *keeper)
+{
+    if (keeper == NULL) {
+        return;
+    }
+    atomic_store(&keeper->stopping, true);
+    keeper_look(keeper);
+    if (keeper->running) {
+        pthread_join(keeper->thread, NULL);
+    }
+    keeper_free(keeper);
+}

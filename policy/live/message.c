@@ -1,0 +1,106 @@
+/* What one message remembers: the verdicts its recipients have had, and whether it met a trap. */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "live/message.h"
+
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct message_entry {
+    uint64_t mailbox, number;
+    int64_t row, observed_row;
+    unsigned char table, observed_table, action, reason, observed_reason, check, kind, flags;
+};
+
+enum { FLAG_LOCAL = 1, FLAG_OBSERVED = 2 };
+
+static unsigned char hash_key[crypto_shorthash_KEYBYTES];
+
+void message_hash_start(void)
+{
+    randombytes_buf(hash_key, sizeof hash_key);
+}
+
+enum status message_begin(struct message *message, size_t recipients)
+{
+    message_end(message);
+    message->entries = malloc(recipients * sizeof *message->entries);
+    if (message->entries == NULL) {
+        return STATUS_BROKEN;
+    }
+    message->room = recipients;
+    return STATUS_OK;
+}
+
+void message_end(struct message *message)
+{
+    free(message->entries);
+    memset(message, 0, sizeof *message);
+}
+
+uint64_t message_mailbox(const struct address *address)
+{
+    char form[ADDRESS_FORM_ROOM];
+    unsigned char hash[crypto_shorthash_BYTES];
+    uint64_t mailbox;
+
+    if (address->kind != ADDRESS_MAILBOX) {
+        return 0;
+    }
+    int size = snprintf(form, sizeof form, "%s@%s", address->fold, address->domain);
+    crypto_shorthash(hash, (const unsigned char *)form, (unsigned long long)size, hash_key);
+    memcpy(&mailbox, hash, sizeof mailbox);
+    return mailbox != 0 ? mailbox : 1;
+}
+
+bool message_recall(const struct message *message, uint64_t mailbox, struct verdict *verdict,
+                    uint64_t *number)
+{
+    if (mailbox == 0) {
+        return false;
+    }
+    for (size_t i = 0; i < message->count; i++) {
+        const struct message_entry *entry = &message->entries[i];
+        if (entry->mailbox == mailbox) {
+            memset(verdict, 0, sizeof *verdict);
+            verdict->action = (enum action)entry->action;
+            verdict->reason = (enum reason)entry->reason;
+            verdict->check = (enum check)entry->check;
+            verdict->kind = (enum sender_kind)entry->kind;
+            verdict->rule = (struct rule){(enum table)entry->table, entry->row};
+            verdict->recipient_local = (entry->flags & FLAG_LOCAL) != 0;
+            verdict->observed = (entry->flags & FLAG_OBSERVED) != 0;
+            verdict->observed_reason = (enum reason)entry->observed_reason;
+            verdict->observed_rule =
+                (struct rule){(enum table)entry->observed_table, entry->observed_row};
+            *number = entry->number;
+            return true;
+        }
+    }
+    return false;
+}
+
+bool message_remember(struct message *message, uint64_t mailbox, const struct verdict *verdict,
+                      uint64_t number)
+{
+    if (message->count >= message->room) {
+        return false;
+    }
+    message->entries[message->count++] = (struct message_entry){
+        .mailbox = mailbox,
+        .number = number,
+        .row = verdict->rule.row,
+        .observed_row = verdict->observed_rule.row,
+        .table = (unsigned char)verdict->rule.table,
+        .observed_table = (unsigned char)verdict->observed_rule.table,
+        .action = (unsigned char)verdict->action,
+        .reason = (unsigned char)verdict->reason,
+        .observed_reason = (unsigned char)verdict->observed_reason,
+        .check = (unsigned char)verdict->check,
+        .kind = (unsigned char)verdict->kind,
+        .flags = (unsigned char)((verdict->recipient_local ? FLAG_LOCAL : 0) |
+                                 (verdict->observed ? FLAG_OBSERVED : 0)),
+    };
+    return true;
+}

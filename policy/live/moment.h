@@ -1,0 +1,11 @@
+/* The two clocks, read together. */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef SEKISHO_MOMENT_H
+#define SEKISHO_MOMENT_H
+
+#include "core/facts.h"
+
+/* Wall clock and CLOCK_BOOTTIME (or CLOCK_MONOTONIC where there is none), in milliseconds. */
+struct moment moment_now(void);
+
+#endif

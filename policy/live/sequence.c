@@ -1,0 +1,126 @@
+/* Decision numbers: blocks of them are reserved on disk before one is given. */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "live/sequence.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { SEQUENCE_BLOCK = 1000000 };
+
+/* The first number that no earlier process has reserved. STATUS_BAD: not a number. */
+static enum status read_file(const char *path, uint64_t *first, struct why *why)
+{
+    char text[64];
+    int file = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+
+    if (file < 0) {
+        *first = 1;
+        return errno == ENOENT ? STATUS_OK
+                               : why_set(why, STATUS_BROKEN, "%s: %s", path, strerror(errno));
+    }
+    ssize_t size = read(file, text, sizeof text - 1);
+    close(file);
+    if (size < 0) {
+        return why_set(why, STATUS_BROKEN, "%s: %s", path, strerror(errno));
+    }
+    text[size] = '\0';
+    char *end = text;
+    errno = 0;
+    unsigned long long number = strtoull(text, &end, 10);
+    if (errno != 0 || end == text || text[0] < '1' || text[0] > '9' || strcmp(end, "\n") != 0 ||
+        number > INT64_MAX - 2 * (uint64_t)SEQUENCE_BLOCK) {
+        return STATUS_BAD;
+    }
+    *first = number;
+    return STATUS_OK;
+}
+
+static enum status write_file(const char *path, uint64_t first, struct why *why)
+{
+    char beside[4096], text[32];
+    enum status status = STATUS_BROKEN;
+    int file = -1;
+
+    int size = snprintf(text, sizeof text, "%" PRIu64 "\n", first);
+    if (snprintf(beside, sizeof beside, "%s.new", path) >= (int)sizeof beside) {
+        return why_set(why, STATUS_BROKEN, "%s: name too long", path);
+    }
+    file = open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0640);
+    if (file < 0 || write(file, text, (size_t)size) != size || fsync(file) != 0 ||
+        rename(beside, path) != 0) {
+        why_set(why, status, "%s: cannot reserve decision numbers: %s", path, strerror(errno));
+        goto out;
+    }
+    char *slash = strrchr(beside, '/');
+    if (slash != NULL) {
+        slash[1] = '\0';
+        int folder = open(beside, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (folder >= 0) {
+            fsync(folder);
+            close(folder);
+        }
+    }
+    status = STATUS_OK;
+out:
+    if (file >= 0) {
+        close(file);
+    }
+    return status;
+}
+
+enum status sequence_reserve(struct sequence *sequence, const char *path, int64_t wall_ms,
+                             struct why *why)
+{
+    uint64_t next = atomic_load(&sequence->next), limit = atomic_load(&sequence->limit);
+    uint64_t first = limit;
+    enum status status = STATUS_OK;
+
+    why->text[0] = '\0';
+    if (limit != 0 && next + SEQUENCE_BLOCK / 2 < limit) {
+        return STATUS_OK;
+    }
+    if (limit == 0) {
+        status = read_file(path, &first, why);
+        if (status == STATUS_BAD) {
+            char aside[4096];
+            snprintf(aside, sizeof aside, "%s.damaged", path);
+            rename(path, aside);
+            first = wall_ms > 0 ? (uint64_t)wall_ms : 1;
+            why_set(why, STATUS_OK,
+                    "%s: was damaged and is now %s.damaged; decision numbers go on at %" PRIu64, path,
+                    path, first);
+            status = STATUS_OK;
+        }
+    }
+    if (status == STATUS_OK) {
+        struct why inner;
+        status = write_file(path, first + SEQUENCE_BLOCK, &inner);
+        if (status != STATUS_OK) {
+            *why = inner;
+        }
+    }
+    if (status == STATUS_OK) {
+        if (limit == 0) {
+            atomic_store(&sequence->next, first);
+        }
+        atomic_store(&sequence->limit, first + SEQUENCE_BLOCK);
+    }
+    return status;
+}
+
+uint64_t sequence_take(struct sequence *sequence)
+{
+    uint_fast64_t next = atomic_load(&sequence->next);
+
+    do {
+        if (next >= atomic_load(&sequence->limit)) {
+            return 0;
+        }
+    } while (!atomic_compare_exchange_weak(&sequence->next, &next, next + 1));
+    return next;
+}
