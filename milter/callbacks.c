@@ -6,8 +6,6 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 #include "log.h"
 #include "reply.h"
@@ -15,6 +13,8 @@
 
 static struct engine *the_engine;
 static atomic_bool stopping;
+
+enum { NUDGES = 64 };
 
 /* All judgement is made at RCPT; these stages need no answer. libmilter imitates the flags for an MTA that
  * lacks them, so a stage that was asked for never answers. */
@@ -305,20 +305,11 @@ enum status callbacks_run(void)
     return served && atomic_load(&stopping) ? STATUS_OK : STATUS_BROKEN;
 }
 
-void callbacks_stop(const char *path)
+void callbacks_stop(const struct listen_spec *spec)
 {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-
     atomic_store(&stopping, true);
+    /* libmilter's listener looks up every five seconds, or at each connection; smfi_stop closes the
+     * socket, so the connections must come before: so many that it is still busy with them. */
+    listen_wake(spec, NUDGES);
     smfi_stop();
-    /* The listener sees it at its next turn: give it one. */
-    if (path != NULL && strlen(path) < sizeof address.sun_path) {
-        int nudge = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        memcpy(address.sun_path, path, strlen(path) + 1);
-        if (nudge >= 0) {
-            int code = connect(nudge, (const struct sockaddr *)&address, sizeof address);
-            (void)code;
-            close(nudge);
-        }
-    }
 }

@@ -4,6 +4,7 @@
 #define SEKISHO_CALLBACKS_H
 
 #include "core/status.h"
+#include "listen.h"
 #include "live/engine.h"
 
 /* Registers with libmilter; socket as libmilter takes it. The engine must outlive callbacks_run. */
@@ -14,7 +15,7 @@ enum status callbacks_register(struct engine *engine, const char *socket, int ba
  * otherwise). Returns STATUS_OK when it was asked to stop. */
 enum status callbacks_run(void);
 
-/* Asks callbacks_run to return; any thread. Wakes the listener by a connection to path (may be NULL). */
-void callbacks_stop(const char *path);
+/* Asks callbacks_run, which listens at spec, to return; any thread. */
+void callbacks_stop(const struct listen_spec *spec);
 
 #endif

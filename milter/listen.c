@@ -139,35 +139,50 @@ enum status listen_claim(struct listen_spec *spec, struct why *why)
     return STATUS_OK;
 }
 
-int listen_open(const struct listen_spec *spec, int backlog, struct why *why)
+/* The address of a spec; false for a descriptor that has none. */
+static bool spec_address(const struct listen_spec *spec, struct sockaddr_storage *address,
+                         socklen_t *size)
 {
     struct sockaddr_un local = {.sun_family = AF_UNIX};
-    struct sockaddr_in in = {.sin_family = AF_INET};
-    struct sockaddr_in6 in6 = {.sin6_family = AF_INET6};
-    const struct sockaddr *address = (const struct sockaddr *)&local;
-    socklen_t size = sizeof local;
+    struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(spec->port)};
+    struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons(spec->port)};
+
+    memset(address, 0, sizeof *address);
+    switch (spec->kind) {
+    case LISTEN_UNIX:
+        memcpy(local.sun_path, spec->path, sizeof local.sun_path);
+        memcpy(address, &local, sizeof local);
+        *size = sizeof local;
+        return true;
+    case LISTEN_INET:
+        in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        memcpy(address, &in, sizeof in);
+        *size = sizeof in;
+        return true;
+    case LISTEN_INET6:
+        in6.sin6_addr = in6addr_loopback;
+        memcpy(address, &in6, sizeof in6);
+        *size = sizeof in6;
+        return true;
+    case LISTEN_FD:
+        break;
+    }
+    *size = sizeof *address;
+    return getsockname(spec->fd, (struct sockaddr *)address, size) == 0;
+}
+
+int listen_open(const struct listen_spec *spec, int backlog, struct why *why)
+{
+    struct sockaddr_storage address;
+    socklen_t size = 0;
     int on = 1, file = spec->fd;
 
-    if (spec->kind != LISTEN_FD) {
-        int family = spec->kind == LISTEN_UNIX ? AF_UNIX
-                     : spec->kind == LISTEN_INET ? AF_INET
-                                                 : AF_INET6;
-        memcpy(local.sun_path, spec->path, sizeof local.sun_path);
-        in.sin_port = in6.sin6_port = htons(spec->port);
-        in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        in6.sin6_addr = in6addr_loopback;
-        if (spec->kind == LISTEN_INET) {
-            address = (const struct sockaddr *)&in;
-            size = sizeof in;
-        } else if (spec->kind == LISTEN_INET6) {
-            address = (const struct sockaddr *)&in6;
-            size = sizeof in6;
-        }
-        file = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        if (file >= 0 && family != AF_UNIX) {
+    if (spec->kind != LISTEN_FD && spec_address(spec, &address, &size)) {
+        file = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (file >= 0 && address.ss_family != AF_UNIX) {
             setsockopt(file, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
         }
-        if (file >= 0 && bind(file, address, size) != 0) {
+        if (file >= 0 && bind(file, (const struct sockaddr *)&address, size) != 0) {
             int kept = errno;
             close(file);
             file = -1;
@@ -184,6 +199,21 @@ int listen_open(const struct listen_spec *spec, int backlog, struct why *why)
         return -1;
     }
     return file;
+}
+
+void listen_wake(const struct listen_spec *spec, int times)
+{
+    struct sockaddr_storage address;
+    socklen_t size = 0;
+
+    for (int i = 0; i < times && spec_address(spec, &address, &size); i++) {
+        int nudge = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        if (nudge >= 0) {
+            int code = connect(nudge, (const struct sockaddr *)&address, size);
+            (void)code; /* nobody there: nobody to wake */
+            close(nudge);
+        }
+    }
 }
 
 void listen_leave(const struct listen_spec *spec)

@@ -27,6 +27,9 @@ enum status listen_claim(struct listen_spec *spec, struct why *why);
 /* Opens the listening socket of a claimed spec; -1 and why on failure. */
 int listen_open(const struct listen_spec *spec, int backlog, struct why *why);
 
+/* Connects `times` times and hangs up at once: whoever waits for a connection there wakes. */
+void listen_wake(const struct listen_spec *spec, int times);
+
 /* Takes the socket file of a unix spec away again. */
 void listen_leave(const struct listen_spec *spec);
 

@@ -19,7 +19,7 @@
 #include "log.h"
 #include "permit.h"
 
-enum { BACKLOG = 1024, DESCRIPTORS = 65536, EXIT_USAGE = 2, DRAIN_SECONDS = 5 };
+enum { BACKLOG = 1024, DESCRIPTORS = 65536, EXIT_USAGE = 2 };
 
 struct options {
     const char *policy, *state, *socket, *permit;
@@ -177,7 +177,7 @@ out:
     }
     permit_stop(permit);
     if (serving) {
-        callbacks_stop(milter_spec.kind == LISTEN_UNIX ? milter_spec.path : NULL);
+        callbacks_stop(&milter_spec);
         pthread_join(milter_thread, &milter_failed);
         answer = milter_failed != NULL ? 1 : 0;
     }
