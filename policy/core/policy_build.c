@@ -115,10 +115,6 @@ struct policy_build *policy_build_new(void)
     rows->spam_trap.size = sizeof(struct name_row);
     rows->listing4.size = sizeof(struct listing_row4);
     rows->listing6.size = sizeof(struct listing_row6);
-    for (unsigned i = 0; i < CHECK_COUNT; i++) {
-        rows->mode[i].mode =
-            i == CHECK_NULL_SENDER || i == CHECK_GATEWAY ? MODE_OBSERVE : MODE_ENFORCE;
-    }
     build->rows = rows;
     return build;
 }
@@ -169,14 +165,14 @@ static const struct setting_kind setting_kinds[SETTING_COUNT] = {
     [SETTING_RECIPIENT_DELIMITER] = {"recipient_delimiter", "+", 0, 1, 0},
     [SETTING_CLIENT_PREFIX_IPV4] = {"client_prefix_ipv4", "", 32, 8, 32},
     [SETTING_CLIENT_PREFIX_IPV6] = {"client_prefix_ipv6", "", 64, 16, 128},
-    [SETTING_CLIENT_HOST_MOST] = {"client_host_most", "", 65536, 0, 16777216},
+    [SETTING_CLIENT_HOST_MOST] = {"client_host_most", "", 65536, 0, 4294967296},
     [SETTING_CLIENT_HOST_MOST_IPV6] = {"client_host_most_ipv6", "", 1, 0, 65536},
     [SETTING_RETENTION] = {"retention", "", 30, 1, 3650},
     [SETTING_LOGIN_WINDOW] = {"login_window", "", 0, 0, 1},
     [SETTING_LOGIN_WINDOW_SECONDS] = {"login_window_seconds", "", 60, 1, 3600},
     [SETTING_REPORT_ADDRESS] = {"report_address", "", 0, 1, 0},
     [SETTING_RECIPIENTS_MOST] = {"recipients_most", "", 1000, 1, 100000},
-    [SETTING_RING_SIZE] = {"ring_size", "", 100000, 1000, 10000000},
+    [SETTING_RING_SIZE] = {"ring_size", "", 100000, 1000, 100000000},
     [SETTING_KEYS_MOST] = {"keys_most", "", 1000000, 1000, 100000000},
     [SETTING_BLOCK_LONGEST] = {"block_longest", "", 604800, 60, 31536000},
 };

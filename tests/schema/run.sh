@@ -168,6 +168,9 @@ again exemption 'INSERT INTO exemption ("check", sender, range)' "'helo', '@a.jp
     "'helo', '@A.jp', '2001:DB8::'"
 again identity_host "INSERT INTO identity_host (identity, range)" "'a', '2001:db8::'" \
     "'a', '2001:DB8::'"
+again identity_sender "INSERT INTO identity_sender (identity, sender)" "'a', 'b@a.jp'" \
+    "'a', 'B@A.jp'"
+again spam_trap "INSERT INTO spam_trap (address)" "'b@a.jp'" "'B@A.jp'"
 list="INSERT INTO ip_range (range, source) VALUES ('192.0.2.1', 'list')"
 same "ip_range: one list, the same range twice" \
     "$(db "$f" "BEGIN; $list; $list" | grep -o 'UNIQUE constraint failed')" \
