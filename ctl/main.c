@@ -25,7 +25,6 @@ static void usage(FILE *to)
     for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++) {
         fprintf(to, "  %-8s %s\n", verbs[i].name, verbs[i].summary);
     }
-    fprintf(to, "See sekisho(8).\n");
 }
 
 int ctl_fail(const struct ctl *ctl, int code, const char *format, ...)

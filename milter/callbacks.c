@@ -7,8 +7,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "core/reply.h"
 #include "log.h"
-#include "reply.h"
 #include "session.h"
 
 static struct engine *the_engine;
@@ -129,7 +129,7 @@ static sfsistat answer(SMFICTX *context, const struct judged *judged)
     if (judged->verdict.action == ACTION_PASS) {
         return SMFIS_CONTINUE;
     }
-    reply_make(judged, &reply);
+    reply_make(&judged->verdict, judged->number, judged->help_url, &reply);
     reply_double_percent(reply.text, text, sizeof text);
     memcpy(code, reply.code, sizeof code);
     memcpy(enhanced, reply.enhanced, strlen(reply.enhanced) + 1);
@@ -197,7 +197,7 @@ static sfsistat on_rcpt(SMFICTX *context, char **argv)
         engine_trouble(the_engine, REASON_INTERNAL_ERROR, &judged);
     } else {
         refused = refused_already(context, &facts);
-        engine_rcpt(the_engine, &session->message, &facts, &judged);
+        engine_rcpt(the_engine, &session->message, &facts, refused == REFUSED_BY_DOOR, &judged);
     }
     /* The door has recorded its own refusal. */
     if (refused != REFUSED_BY_DOOR && !judged.repeated) {

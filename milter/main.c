@@ -30,8 +30,7 @@ static void usage(FILE *to)
 {
     fprintf(to, "usage: sekisho-milter [--policy FILE] [--state FILE] [--socket SPEC] "
                 "[--permit SPEC] [--stderr]\n"
-                "SPEC: unix:PATH, inet:PORT@127.0.0.1, inet6:PORT@::1 or fd:N\n"
-                "See sekisho-milter(8).\n");
+                "SPEC: unix:PATH, inet:PORT@127.0.0.1, inet6:PORT@::1 or fd:N\n");
 }
 
 /* Exits by itself for --help, --version and wrong words. */

@@ -15,9 +15,9 @@
 #include <syslog.h>
 #include <unistd.h>
 
+#include "core/reply.h"
 #include "live/moment.h"
 #include "log.h"
-#include "reply.h"
 
 struct client {
     int socket;
@@ -102,7 +102,7 @@ static void judge(struct engine *engine, const struct request *request, char *wo
     struct facts facts;
     struct judged judged;
     struct reply reply;
-    char queue[64], session[64];
+    char queue[160], session[160];
 
     memset(&facts, 0, sizeof facts);
     facts.post = POST_DOOR;
@@ -114,15 +114,15 @@ static void judge(struct engine *engine, const struct request *request, char *wo
     facts.login = request->login;
     facts.sender = request->sender;
     facts.recipient = request->recipient;
-    engine_rcpt(engine, NULL, &facts, &judged);
+    engine_rcpt(engine, NULL, &facts, false, &judged);
     if (judged.verdict.action == ACTION_PASS) {
         snprintf(words, room, "OK");
         return;
     }
-    printable_copy(queue, sizeof queue, request->queue.bytes, request->queue.size, 8);
-    printable_copy(session, sizeof session, request->instance.bytes, request->instance.size, 8);
+    printable_copy(queue, sizeof queue, request->queue.bytes, request->queue.size, 32);
+    printable_copy(session, sizeof session, request->instance.bytes, request->instance.size, 32);
     log_decision("door", session, queue, &facts, &judged, false);
-    reply_make(&judged, &reply);
+    reply_make(&judged.verdict, judged.number, judged.help_url, &reply);
     snprintf(words, room, "%s %s %s", reply.code, reply.enhanced, reply.text);
 }
 
@@ -194,7 +194,7 @@ static size_t answer_socket_map(struct engine *engine, const char *request, size
         struct judged judged;
         struct reply reply;
         engine_trouble(engine, REASON_ADDRESS_MALFORMED, &judged);
-        reply_make(&judged, &reply);
+        reply_make(&judged.verdict, judged.number, judged.help_url, &reply);
         snprintf(whole, sizeof whole, "OK %s %s %s", reply.code, reply.enhanced, reply.text);
     } else {
         const char *from = key + 1;

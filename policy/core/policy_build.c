@@ -1042,10 +1042,12 @@ static size_t gather_listing(const struct policy *policy, struct rangemap_item *
     size_t count = 0, both = rows->listing4.count + rows->listing6.count;
 
     for (size_t i = 0; i < both; i++) {
-        const struct listing_row4 *four = (const struct listing_row4 *)rows->listing4.items + i;
-        const struct listing_row6 *six =
-            (const struct listing_row6 *)rows->listing6.items + (i - rows->listing4.count);
         bool is4 = i < rows->listing4.count;
+        const struct listing_row4 *four =
+            is4 ? (const struct listing_row4 *)rows->listing4.items + i : NULL;
+        const struct listing_row6 *six =
+            is4 ? NULL
+                : (const struct listing_row6 *)rows->listing6.items + (i - rows->listing4.count);
         uint64_t word = is4 ? four->word : six->word;
         if (WORD_IMPORTED(word) != (tier == 1) || !in_force(WORD_EXPIRES(word), now)) {
             continue;

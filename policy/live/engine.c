@@ -66,11 +66,17 @@ bool engine_message(struct engine *engine, struct message *message)
     return message_begin(message, most) == STATUS_OK;
 }
 
-/* A permission that nobody can account for is not given. */
-static void number_it(struct engine *engine, struct judged *judged)
+/* Gives the number of a decision that will be recorded. A permission that nobody can account for is
+ * not given. */
+static void number_it(struct engine *engine, bool record, struct judged *judged)
 {
-    judged->number = sequence_take(&engine->sequence);
-    if (judged->number == 0 && judged->verdict.action == ACTION_PASS &&
+    bool there = sequence_ready(&engine->sequence);
+
+    if (record) {
+        judged->number = sequence_take(&engine->sequence);
+        there = judged->number != 0;
+    }
+    if (!there && judged->verdict.action == ACTION_PASS &&
         judged->verdict.reason != REASON_PASS_SUBMISSION) {
         decide_nothing(REASON_NO_RECORD, &judged->verdict);
     }
@@ -80,7 +86,7 @@ void engine_trouble(struct engine *engine, enum reason reason, struct judged *ju
 {
     memset(judged, 0, sizeof *judged);
     decide_nothing(reason, &judged->verdict);
-    number_it(engine, judged);
+    number_it(engine, true, judged);
 }
 
 static void no_policy(const struct facts *facts, struct verdict *verdict)
@@ -92,7 +98,7 @@ static void no_policy(const struct facts *facts, struct verdict *verdict)
 }
 
 void engine_rcpt(struct engine *engine, struct message *message, const struct facts *facts,
-                 struct judged *judged)
+                 bool recorded, struct judged *judged)
 {
     static const struct usage usage;
     struct hold hold = slot_acquire(engine->slot);
@@ -128,7 +134,9 @@ void engine_rcpt(struct engine *engine, struct message *message, const struct fa
             judged->verdict.rule = message->trap_rule;
         }
     }
-    number_it(engine, judged);
+    number_it(engine,
+              !recorded && !(facts->post == POST_DOOR && judged->verdict.action == ACTION_PASS),
+              judged);
     if (message != NULL) {
         if (judged->verdict.reason == REASON_SPAM_TRAP && !message->trapped) {
             message->trapped = true;

@@ -35,10 +35,11 @@ void engine_look(struct engine *engine);
 /* A message begins (MAIL): room for its recipients is made here. False when there is no memory. */
 bool engine_message(struct engine *engine, struct message *message);
 
-/* Judges one recipient by the policy in force. message is NULL at the permit door. Allocates
- * nothing, reads no file; any thread. */
+/* Judges one recipient by the policy in force. message is NULL at the permit door. recorded: the door has
+ * recorded its refusal of this recipient already, so no number is given. Nor is one for what the door
+ * permits: the milter records that. Allocates nothing, reads no file; any thread. */
 void engine_rcpt(struct engine *engine, struct message *message, const struct facts *facts,
-                 struct judged *judged);
+                 bool recorded, struct judged *judged);
 
 /* The answer to what is outside the judgement (REASON_INTERNAL_ERROR): numbered like any other. */
 void engine_trouble(struct engine *engine, enum reason reason, struct judged *judged);

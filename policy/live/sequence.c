@@ -113,6 +113,11 @@ enum status sequence_reserve(struct sequence *sequence, const char *path, int64_
     return status;
 }
 
+bool sequence_ready(struct sequence *sequence)
+{
+    return atomic_load(&sequence->next) < atomic_load(&sequence->limit);
+}
+
 uint64_t sequence_take(struct sequence *sequence)
 {
     uint_fast64_t next = atomic_load(&sequence->next);

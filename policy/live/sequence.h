@@ -23,6 +23,9 @@ struct sequence {
 enum status sequence_reserve(struct sequence *sequence, const char *path, int64_t wall_ms,
                              struct why *why);
 
+/* Is there a number to be had? */
+bool sequence_ready(struct sequence *sequence);
+
 /* The next number, or 0 when none is reserved. Any thread, no lock. */
 uint64_t sequence_take(struct sequence *sequence);
 
