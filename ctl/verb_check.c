@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "core/policy_build.h"
+#include "core/policy_seal.h"
 #include "core/proof.h"
 #include "ctl.h"
 #include "store/policydb.h"

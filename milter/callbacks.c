@@ -55,7 +55,8 @@ static sfsistat on_negotiate(SMFICTX *context, unsigned long actions, unsigned l
     } lists[] = {
         {SMFIM_CONNECT, "j {daemon_name} {daemon_addr} {daemon_port} {if_addr}"},
         {SMFIM_HELO, "{tls_version}"},
-        {SMFIM_ENVFROM, "i {auth_authen} {auth_type}"},
+        /* {mail_addr} is always there: without any, libmilter keeps the login of the message before */
+        {SMFIM_ENVFROM, "i {mail_addr} {auth_authen} {auth_type}"},
         {SMFIM_ENVRCPT, "i {rcpt_mailer} {rcpt_host} {rcpt_addr}"},
         {SMFIM_DATA, "i"},
         {SMFIM_EOM, "i"},

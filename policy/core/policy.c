@@ -57,6 +57,18 @@ static void rule_set(struct rule *rule, enum table table, int64_t row)
     }
 }
 
+int64_t policy_number(const struct policy *policy, enum setting setting)
+{
+    const struct setting_row *row = &policy->rows->setting[setting];
+    return row->id != 0 ? row->number : setting_kind(setting)->number;
+}
+
+const char *policy_text(const struct policy *policy, enum setting setting)
+{
+    const struct setting_row *row = &policy->rows->setting[setting];
+    return row->id != 0 ? rows_text(policy->rows, row->text) : setting_kind(setting)->text;
+}
+
 enum check_mode policy_check_mode(const struct policy *policy, enum check check, struct rule *rule)
 {
     const struct mode_row *row = &policy->rows->mode[check];
@@ -289,23 +301,6 @@ bool policy_exempt(const struct policy *policy, enum check check, const struct i
 }
 
 /* -- identities ----------------------------------------------------------------------------- */
-
-void login_fold(const char *text, size_t size, char to[ADDRESS_PATH_MOST + 1])
-{
-    char domain[ADDRESS_DOMAIN_ROOM];
-    size_t length = size < ADDRESS_PATH_MOST ? size : ADDRESS_PATH_MOST;
-
-    for (size_t i = 0; i < length; i++) {
-        char c = text[i] == '\0' ? '\1' : text[i];
-        to[i] = (char)(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
-    }
-    to[length] = '\0';
-    char *at = strrchr(to, '@');
-    if (at != NULL && domain_fold(at + 1, strlen(at + 1), domain) &&
-        (size_t)(at + 1 - to) + strlen(domain) <= ADDRESS_PATH_MOST) {
-        memcpy(at + 1, domain, strlen(domain) + 1);
-    }
-}
 
 /* The forms in which a login is looked up: as given, and without its realm ("" when it has none). */
 struct login_forms {
@@ -579,17 +574,7 @@ static void describe(const struct policy *policy, struct rule rule, char *to, si
             row_by_id(&rows->listing6, offsetof(struct listing_row6, id), rule.row);
         if (four != NULL || six != NULL) {
             uint64_t word = four != NULL ? four->word : six->word;
-            struct range held = {.first = {{0}}};
-            if (four != NULL) {
-                for (int i = 0; i < 4; i++) {
-                    held.first.byte[12 + i] = (unsigned char)(four->first >> (24 - 8 * i));
-                    held.last.byte[12 + i] = (unsigned char)(four->last >> (24 - 8 * i));
-                }
-                held.first = ip_from_ipv4(held.first.byte + 12);
-                held.last = ip_from_ipv4(held.last.byte + 12);
-            } else {
-                held = six->range;
-            }
+            struct range held = four != NULL ? listing4_range(four) : six->range;
             range_text(&held, range);
             snprintf(to, room, "%s %s for %s%s", range, listings[WORD_LISTING(word)],
                      WORD_EVERYONE(word) ? "everyone" : "strangers",

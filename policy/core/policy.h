@@ -10,6 +10,7 @@
 #include "core/address.h"
 #include "core/facts.h"
 #include "core/range.h"
+#include "core/setting.h"
 #include "core/verdict.h"
 
 /* Owns everything it was built from. Read by any number of threads at once. */
@@ -27,27 +28,6 @@ size_t policy_row_count(const struct policy *policy);
 size_t policy_size(const struct policy *policy);
 
 /* -- settings ------------------------------------------------------------------------------- */
-enum setting {
-    SETTING_MODE,
-    SETTING_HELP_URL,
-    SETTING_LOGIN_REALM,
-    SETTING_LOGIN_DOMAIN,
-    SETTING_RECIPIENT_DELIMITER,
-    SETTING_CLIENT_PREFIX_IPV4,
-    SETTING_CLIENT_PREFIX_IPV6,
-    SETTING_CLIENT_HOST_MOST,
-    SETTING_CLIENT_HOST_MOST_IPV6,
-    SETTING_RETENTION,
-    SETTING_LOGIN_WINDOW,
-    SETTING_LOGIN_WINDOW_SECONDS,
-    SETTING_REPORT_ADDRESS,
-    SETTING_RECIPIENTS_MOST,
-    SETTING_RING_SIZE,
-    SETTING_KEYS_MOST,
-    SETTING_BLOCK_LONGEST,
-    SETTING_COUNT
-};
-
 /* The value in force: the row's, or the default when there is no row. */
 int64_t policy_number(const struct policy *policy, enum setting setting);
 const char *policy_text(const struct policy *policy, enum setting setting);
@@ -85,7 +65,6 @@ bool policy_client_host(const struct policy *policy, const struct ip *client, st
 
 /* The narrowest row that holds the client (1.3): client_host rows and the administrator's own
  * ip_range rows first, imported ones only if none of those. login: strangers rows do not exist. */
-enum listing { LISTING_NONE, LISTING_ACCEPT, LISTING_TEMPFAIL, LISTING_REJECT };
 enum listing policy_listed(const struct policy *policy, const struct ip *client, bool login,
                            struct rule *rule);
 
@@ -94,8 +73,6 @@ bool policy_exempt(const struct policy *policy, enum check check, const struct i
                    const struct address *sender, struct rule *rule);
 
 /* -- identities ----------------------------------------------------------------------------- */
-enum senders { SENDERS_ANY, SENDERS_OWN, SENDERS_LISTED };
-
 struct identity {
     bool known;        /* a row speaks for the login, by its name or by * */
     bool may_send;

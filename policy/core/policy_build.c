@@ -13,109 +13,14 @@ struct policy_build {
     struct policy_rows *rows;
 };
 
-/* -- lists and texts ------------------------------------------------------------------------ */
-
-static void *list_add(struct list *list)
-{
-    if (list->count == list->room) {
-        size_t room = list->room == 0 ? 16 : list->room + list->room / 2;
-        void *items = realloc(list->items, room * list->size);
-        if (items == NULL) {
-            return NULL;
-        }
-        list->items = items;
-        list->room = room;
-    }
-    void *item = (char *)list->items + list->count++ * list->size;
-    memset(item, 0, list->size);
-    return item;
-}
-
-static void list_trim(struct list *list)
-{
-    void *items = list->count > 0 ? realloc(list->items, list->count * list->size) : NULL;
-    if (items != NULL) {
-        list->items = items;
-        list->room = list->count;
-    }
-}
-
-/* Keeps a text and writes its offset; false when memory runs out. */
-static bool text_add(struct list *texts, const char *text, uint32_t *offset)
-{
-    size_t size = strlen(text) + 1;
-
-    if (size == 1) {
-        *offset = 0;
-        return true;
-    }
-    if (texts->count + size > UINT32_MAX) {
-        return false;
-    }
-    if (texts->count + size > texts->room) {
-        size_t room = texts->room + texts->room / 2 + size + 256;
-        char *items = realloc(texts->items, room);
-        if (items == NULL) {
-            return false;
-        }
-        texts->items = items;
-        texts->room = room;
-    }
-    memcpy((char *)texts->items + texts->count, text, size);
-    *offset = (uint32_t)texts->count;
-    texts->count += size;
-    return true;
-}
-
-static struct list *row_lists(struct policy_rows *rows, size_t n)
-{
-    struct list *lists[] = {&rows->texts, &rows->local_domain, &rows->own_name,
-                            &rows->client_host, &rows->exemption, &rows->identity,
-                            &rows->identity_sender, &rows->identity_host, &rows->receive_only,
-                            &rows->spam_trap, &rows->listing4, &rows->listing6};
-    return n < sizeof lists / sizeof lists[0] ? lists[n] : NULL;
-}
-
-void policy_rows_release(struct policy_rows *rows)
-{
-    struct list *list;
-
-    if (rows == NULL || atomic_fetch_sub(&rows->references, 1) > 1) {
-        return;
-    }
-    for (size_t i = 0; (list = row_lists(rows, i)) != NULL; i++) {
-        free(list->items);
-    }
-    free(rows);
-}
-
 struct policy_build *policy_build_new(void)
 {
     struct policy_build *build = calloc(1, sizeof *build);
-    struct policy_rows *rows = calloc(1, sizeof *rows);
-    char *texts = malloc(256);
 
-    if (build == NULL || rows == NULL || texts == NULL) {
+    if (build != NULL && (build->rows = policy_rows_new()) == NULL) {
         free(build);
-        free(rows);
-        free(texts);
-        return NULL;
+        build = NULL;
     }
-    atomic_init(&rows->references, 1);
-    texts[0] = '\0';
-    rows->texts = (struct list){texts, 1, 256, 1};
-    rows->local_domain.size = sizeof(struct local_domain_row);
-    rows->own_name.size = sizeof(struct name_row);
-    rows->client_host.size = sizeof(struct range_row);
-    rows->exemption.size = sizeof(struct range_row);
-    rows->identity.size = sizeof(struct identity_row);
-    rows->identity_sender.size = sizeof(struct identity_sender_row);
-    rows->identity_host.size = sizeof(struct range_row);
-    rows->receive_only.size = sizeof(struct name_row);
-    rows->spam_trap.size = sizeof(struct name_row);
-    rows->listing4.size = sizeof(struct listing_row4);
-    rows->listing6.size = sizeof(struct listing_row6);
-    build->rows = rows;
     return build;
 }
 
@@ -127,7 +32,10 @@ void policy_build_free(struct policy_build *build)
     }
 }
 
-/* -- columns and settings ------------------------------------------------------------------- */
+struct policy_rows *policy_build_rows(const struct policy_build *build)
+{
+    return build->rows;
+}
 
 const char *const *policy_columns(enum table table)
 {
@@ -148,45 +56,6 @@ const char *const *policy_columns(enum table table)
         [TABLE_SETTING] = {"name", "value", NULL},
     };
     return (unsigned)table > TABLE_NONE && (unsigned)table < TABLE_COUNT ? columns[table] : NULL;
-}
-
-/* One setting: what it may be. least > most marks a text. */
-struct setting_kind {
-    const char *name;
-    const char *text;
-    int64_t number, least, most;
-};
-
-static const struct setting_kind setting_kinds[SETTING_COUNT] = {
-    [SETTING_MODE] = {"mode", "enforce", 0, 1, 0},
-    [SETTING_HELP_URL] = {"help_url", "", 0, 1, 0},
-    [SETTING_LOGIN_REALM] = {"login_realm", "", 0, 1, 0},
-    [SETTING_LOGIN_DOMAIN] = {"login_domain", "", 0, 1, 0},
-    [SETTING_RECIPIENT_DELIMITER] = {"recipient_delimiter", "+", 0, 1, 0},
-    [SETTING_CLIENT_PREFIX_IPV4] = {"client_prefix_ipv4", "", 32, 8, 32},
-    [SETTING_CLIENT_PREFIX_IPV6] = {"client_prefix_ipv6", "", 64, 16, 128},
-    [SETTING_CLIENT_HOST_MOST] = {"client_host_most", "", 65536, 0, 4294967296},
-    [SETTING_CLIENT_HOST_MOST_IPV6] = {"client_host_most_ipv6", "", 1, 0, 65536},
-    [SETTING_RETENTION] = {"retention", "", 30, 1, 3650},
-    [SETTING_LOGIN_WINDOW] = {"login_window", "", 0, 0, 1},
-    [SETTING_LOGIN_WINDOW_SECONDS] = {"login_window_seconds", "", 60, 1, 3600},
-    [SETTING_REPORT_ADDRESS] = {"report_address", "", 0, 1, 0},
-    [SETTING_RECIPIENTS_MOST] = {"recipients_most", "", 1000, 1, 100000},
-    [SETTING_RING_SIZE] = {"ring_size", "", 100000, 1000, 100000000},
-    [SETTING_KEYS_MOST] = {"keys_most", "", 1000000, 1000, 100000000},
-    [SETTING_BLOCK_LONGEST] = {"block_longest", "", 604800, 60, 31536000},
-};
-
-int64_t policy_number(const struct policy *policy, enum setting setting)
-{
-    const struct setting_row *row = &policy->rows->setting[setting];
-    return row->id != 0 ? row->number : setting_kinds[setting].number;
-}
-
-const char *policy_text(const struct policy *policy, enum setting setting)
-{
-    const struct setting_row *row = &policy->rows->setting[setting];
-    return row->id != 0 ? rows_text(policy->rows, row->text) : setting_kinds[setting].text;
 }
 
 /* -- cells ---------------------------------------------------------------------------------- */
@@ -434,7 +303,7 @@ static enum status take_local_domain(const struct intake *in)
         return status;
     }
     struct local_domain_row *row = list_add(&in->rows->local_domain);
-    if (row == NULL || !text_add(&in->rows->texts, domain, &row->domain)) {
+    if (row == NULL || !text_add(in->rows, domain, &row->domain)) {
         return no_memory(in);
     }
     row->id = in->id;
@@ -446,7 +315,7 @@ static enum status take_local_domain(const struct intake *in)
 static enum status add_name(const struct intake *in, struct list *list, const char *name)
 {
     struct name_row *row = list_add(list);
-    if (row == NULL || !text_add(&in->rows->texts, name, &row->name)) {
+    if (row == NULL || !text_add(in->rows, name, &row->name)) {
         return no_memory(in);
     }
     row->id = in->id;
@@ -499,12 +368,6 @@ static enum status take_client_host(const struct intake *in)
     row->id = in->id;
     row->expires = expires;
     return STATUS_OK;
-}
-
-static uint32_t ipv4_number(const struct ip *ip)
-{
-    return (uint32_t)ip->byte[12] << 24 | (uint32_t)ip->byte[13] << 16 |
-           (uint32_t)ip->byte[14] << 8 | ip->byte[15];
 }
 
 static enum status take_ip_range(const struct intake *in)
@@ -572,7 +435,7 @@ static enum status take_exemption(const struct intake *in)
         return status;
     }
     struct range_row *row = list_add(&in->rows->exemption);
-    if (row == NULL || !text_add(&in->rows->texts, sender, &row->text)) {
+    if (row == NULL || !text_add(in->rows, sender, &row->text)) {
         return no_memory(in);
     }
     row->range = range;
@@ -603,7 +466,7 @@ static enum status take_identity(const struct intake *in)
         return status;
     }
     struct identity_row *row = list_add(&in->rows->identity);
-    if (row == NULL || !text_add(&in->rows->texts, name, &row->name)) {
+    if (row == NULL || !text_add(in->rows, name, &row->name)) {
         return no_memory(in);
     }
     row->id = in->id;
@@ -629,8 +492,8 @@ static enum status take_identity_sender(const struct intake *in)
         return status;
     }
     struct identity_sender_row *row = list_add(&in->rows->identity_sender);
-    if (row == NULL || !text_add(&in->rows->texts, identity, &row->identity) ||
-        !text_add(&in->rows->texts, sender, &row->sender)) {
+    if (row == NULL || !text_add(in->rows, identity, &row->identity) ||
+        !text_add(in->rows, sender, &row->sender)) {
         return no_memory(in);
     }
     row->id = in->id;
@@ -655,7 +518,7 @@ static enum status take_identity_host(const struct intake *in)
         return status;
     }
     struct range_row *row = list_add(&in->rows->identity_host);
-    if (row == NULL || !text_add(&in->rows->texts, identity, &row->text)) {
+    if (row == NULL || !text_add(in->rows, identity, &row->text)) {
         return no_memory(in);
     }
     row->range = range;
@@ -786,7 +649,7 @@ static enum status setting_text(const struct intake *in, enum setting setting, c
     case SETTING_LOGIN_DOMAIN:
         return size == 0 || domain_fold(text, size, domain)
                    ? STATUS_OK
-                   : bad(in, setting_kinds[setting].name, " is not a domain name", text, size);
+                   : bad(in, setting_kind(setting)->name, " is not a domain name", text, size);
     case SETTING_RECIPIENT_DELIMITER:
         return size <= 4 && strchr(text, '@') == NULL
                    ? STATUS_OK
@@ -803,22 +666,19 @@ static enum status take_setting(const struct intake *in)
 {
     const char *name = "", *text = "";
     char digits[32];
-    unsigned i = 0;
     enum status status = cell_text(in, 0, 64, &name);
 
     if (status != STATUS_OK) {
         return status;
     }
-    while (i < SETTING_COUNT && strcmp(setting_kinds[i].name, name) != 0) {
-        i++;
-    }
+    enum setting i = setting_named(name);
     if (i == SETTING_COUNT) {
         return bad(in, "name", " is not the name of a setting", name, strlen(name));
     }
     if (in->rows->setting[i].id != 0) {
         return bad(in, "name", " is set already", name, strlen(name));
     }
-    const struct setting_kind *kind = &setting_kinds[i];
+    const struct setting_kind *kind = setting_kind(i);
     struct setting_row row = {.id = in->id};
     if (in->cells[1].type == CELL_INTEGER) {
         snprintf(digits, sizeof digits, "%" PRId64, in->cells[1].integer);
@@ -826,8 +686,8 @@ static enum status take_setting(const struct intake *in)
     } else {
         status = cell_text(in, 1, 1024, &text);
     }
-    if (status == STATUS_OK && kind->least > kind->most) {
-        status = setting_text(in, (enum setting)i, text);
+    if (status == STATUS_OK && kind->is_text) {
+        status = setting_text(in, i, text);
     } else if (status == STATUS_OK) {
         char *end = NULL;
         long long number = strtoll(text, &end, 10);
@@ -840,7 +700,7 @@ static enum status take_setting(const struct intake *in)
         }
         row.number = number;
     }
-    if (status == STATUS_OK && !text_add(&in->rows->texts, text, &row.text)) {
+    if (status == STATUS_OK && !text_add(in->rows, text, &row.text)) {
         status = no_memory(in);
     }
     if (status == STATUS_OK) {
@@ -879,384 +739,4 @@ enum status policy_build_row(struct policy_build *build, enum table table, int64
     enum status status = take[table](&in);
     build->rows->count += status == STATUS_OK;
     return status;
-}
-
-/* -- sealing -------------------------------------------------------------------------------- */
-
-static void expire(struct policy *policy, int64_t expires, int64_t now)
-{
-    if (expires != EXPIRES_NEVER && now < expires && expires * 1000 < policy->next_expiry) {
-        policy->next_expiry = expires * 1000;
-    }
-}
-
-/* A name map over n rows: key(rows, i) is the text, NULL leaves the row out. */
-static void index_names(struct policy *policy, struct namemap *map, struct namemap_entry **next,
-                        const struct list *list, size_t key_offset)
-{
-    struct namemap_entry *entries = *next;
-    for (size_t i = 0; i < list->count; i++) {
-        uint32_t offset;
-        memcpy(&offset, (const char *)list->items + i * list->size + key_offset, sizeof offset);
-        entries[i] =
-            (struct namemap_entry){rows_text(policy->rows, offset), (uint32_t)i, (uint32_t)i};
-    }
-    *next = entries + list->count;
-    namemap_build(map, entries, list->count);
-}
-
-static enum status index_all_names(struct policy *policy, struct why *why)
-{
-    const struct policy_rows *rows = policy->rows;
-    size_t count = rows->local_domain.count + rows->own_name.count + rows->identity.count +
-                   rows->identity_sender.count + rows->identity_host.count +
-                   rows->receive_only.count + rows->spam_trap.count;
-    struct namemap_entry *next = malloc((count + 1) * sizeof *next);
-
-    if (next == NULL) {
-        return why_set(why, STATUS_BROKEN, "no memory for %zu names", count);
-    }
-    policy->entries = next;
-    policy->size += (count + 1) * sizeof *next;
-    index_names(policy, &policy->local_domain, &next, &rows->local_domain,
-                offsetof(struct local_domain_row, domain));
-    index_names(policy, &policy->own_name, &next, &rows->own_name, offsetof(struct name_row, name));
-    index_names(policy, &policy->identity, &next, &rows->identity,
-                offsetof(struct identity_row, name));
-    index_names(policy, &policy->identity_sender, &next, &rows->identity_sender,
-                offsetof(struct identity_sender_row, identity));
-    index_names(policy, &policy->identity_host, &next, &rows->identity_host,
-                offsetof(struct range_row, text));
-    index_names(policy, &policy->receive_only, &next, &rows->receive_only,
-                offsetof(struct name_row, name));
-    index_names(policy, &policy->spam_trap, &next, &rows->spam_trap,
-                offsetof(struct name_row, name));
-    return STATUS_OK;
-}
-
-/* The id of a row that begins with it: all but those that begin with a range. */
-static int64_t row_id(const struct list *list, uint32_t payload)
-{
-    int64_t id;
-    memcpy(&id, (const char *)list->items + payload * list->size, sizeof id);
-    return id;
-}
-
-/* Two rows that say the same thing twice, or one trap that must receive. */
-static enum status check_names(const struct policy *policy, struct why *why)
-{
-    const struct policy_rows *rows = policy->rows;
-    const struct {
-        enum table table;
-        const struct namemap *map;
-        const struct list *list;
-    } unique[] = {{TABLE_LOCAL_DOMAIN, &policy->local_domain, &rows->local_domain},
-                  {TABLE_OWN_NAME, &policy->own_name, &rows->own_name},
-                  {TABLE_IDENTITY, &policy->identity, &rows->identity},
-                  {TABLE_RECEIVE_ONLY, &policy->receive_only, &rows->receive_only},
-                  {TABLE_SPAM_TRAP, &policy->spam_trap, &rows->spam_trap}};
-    char shown[160];
-
-    for (size_t t = 0; t < sizeof unique / sizeof unique[0]; t++) {
-        for (size_t i = 1; i < unique[t].map->count; i++) {
-            const struct namemap_entry *a = &unique[t].map->entries[i - 1], *b = a + 1;
-            if (strcmp(a->key, b->key) == 0) {
-                printable_copy(shown, sizeof shown, a->key, strlen(a->key), 32);
-                return why_set(why, STATUS_BAD, "%s %" PRId64 ": %s stands in row %" PRId64 " already",
-                               table_name(unique[t].table), row_id(unique[t].list, b->payload), shown,
-                               row_id(unique[t].list, a->payload));
-            }
-        }
-    }
-    for (size_t i = 0; i < policy->spam_trap.count; i++) {
-        const struct namemap_entry *trap = &policy->spam_trap.entries[i];
-        const char *at = strrchr(trap->key, '@');
-        struct namemap_span same = namemap_find(&policy->receive_only, trap->key);
-        if (same.count == 0 && at != NULL) {
-            char local[ADDRESS_PATH_MOST + 1];
-            snprintf(local, sizeof local, "%.*s", (int)(at - trap->key), trap->key);
-            same = namemap_find(&policy->receive_only, local);
-        }
-        if (same.count == 0 && at == NULL) {
-            /* a bare trap against receive_only addresses of that local part in any domain */
-            size_t size = strlen(trap->key);
-            for (size_t n = 0; n < policy->receive_only.count; n++) {
-                const struct namemap_entry *entry = &policy->receive_only.entries[n];
-                if (strncmp(entry->key, trap->key, size) == 0 && entry->key[size] == '@' &&
-                    strchr(entry->key + size + 1, '@') == NULL) {
-                    same = (struct namemap_span){entry, 1};
-                    break;
-                }
-            }
-        }
-        if (same.count > 0) {
-            printable_copy(shown, sizeof shown, trap->key, strlen(trap->key), 32);
-            return why_set(why, STATUS_BAD,
-                           "spam_trap %" PRId64 ": %s is receive-only (receive_only %" PRId64
-                           ") and must never be refused",
-                           row_id(&rows->spam_trap, trap->payload), shown,
-                           row_id(&rows->receive_only, same.entries->payload));
-        }
-    }
-    return STATUS_OK;
-}
-
-static struct range listing4_range(const struct listing_row4 *row)
-{
-    unsigned char first[4] = {(unsigned char)(row->first >> 24), (unsigned char)(row->first >> 16),
-                              (unsigned char)(row->first >> 8), (unsigned char)row->first};
-    unsigned char last[4] = {(unsigned char)(row->last >> 24), (unsigned char)(row->last >> 16),
-                             (unsigned char)(row->last >> 8), (unsigned char)row->last};
-    return (struct range){ip_from_ipv4(first), ip_from_ipv4(last)};
-}
-
-struct listing_view policy_listing_view(const struct policy_rows *rows, uint32_t payload)
-{
-    uint64_t word;
-    int64_t id;
-
-    if (payload < rows->listing4.count) {
-        const struct listing_row4 *row = (const struct listing_row4 *)rows->listing4.items + payload;
-        word = row->word;
-        id = row->id;
-    } else if (payload < rows->listing4.count + rows->listing6.count) {
-        const struct listing_row6 *row = (const struct listing_row6 *)rows->listing6.items +
-                                         (payload - rows->listing4.count);
-        word = row->word;
-        id = row->id;
-    } else {
-        const struct range_row *row =
-            (const struct range_row *)rows->client_host.items +
-            (payload - rows->listing4.count - rows->listing6.count);
-        return (struct listing_view){{TABLE_CLIENT_HOST, row->id}, LISTING_ACCEPT, true};
-    }
-    return (struct listing_view){{TABLE_IP_RANGE, id}, WORD_LISTING(word), WORD_EVERYONE(word)};
-}
-
-/* Fills items with the rows in force of one tier (own = 0, imported = 1); everyone_only leaves the
- * strangers rows out. */
-static size_t gather_listing(const struct policy *policy, struct rangemap_item *items, size_t tier,
-                             bool everyone_only, int64_t now, bool *strangers)
-{
-    const struct policy_rows *rows = policy->rows;
-    size_t count = 0, both = rows->listing4.count + rows->listing6.count;
-
-    for (size_t i = 0; i < both; i++) {
-        bool is4 = i < rows->listing4.count;
-        const struct listing_row4 *four =
-            is4 ? (const struct listing_row4 *)rows->listing4.items + i : NULL;
-        const struct listing_row6 *six =
-            is4 ? NULL
-                : (const struct listing_row6 *)rows->listing6.items + (i - rows->listing4.count);
-        uint64_t word = is4 ? four->word : six->word;
-        if (WORD_IMPORTED(word) != (tier == 1) || !in_force(WORD_EXPIRES(word), now)) {
-            continue;
-        }
-        *strangers = *strangers || !WORD_EVERYONE(word);
-        if (everyone_only && !WORD_EVERYONE(word)) {
-            continue;
-        }
-        items[count++] = (struct rangemap_item){
-            is4 ? listing4_range(four) : six->range, (uint32_t)i,
-            (uint32_t)(is4 ? i : i - rows->listing4.count), (unsigned char)WORD_LISTING(word)};
-    }
-    for (size_t i = 0; tier == 0 && i < rows->client_host.count; i++) {
-        const struct range_row *row = (const struct range_row *)rows->client_host.items + i;
-        if (in_force(row->expires, now)) {
-            items[count++] = (struct rangemap_item){row->range, (uint32_t)(both + i),
-                                                    (uint32_t)(both + i), LISTING_ACCEPT};
-        }
-    }
-    return count;
-}
-
-static size_t rangemap_size(const struct rangemap *map)
-{
-    return map->count4 * (sizeof *map->first4 + sizeof *map->value4) +
-           map->count6 * (sizeof *map->first6 + sizeof *map->value6);
-}
-
-static enum status index_ranges(struct policy *policy, int64_t now, struct why *why)
-{
-    const struct policy_rows *rows = policy->rows;
-    size_t most = rows->listing4.count + rows->listing6.count + rows->client_host.count;
-    struct rangemap_item *items = malloc((most + 1) * sizeof *items);
-    enum status status = STATUS_BROKEN;
-    size_t count = 0;
-
-    if (items == NULL) {
-        goto out;
-    }
-    for (size_t tier = 0; tier < 2; tier++) {
-        bool everyone = false, unused = false;
-        count = gather_listing(policy, items, tier, false, now, &policy->has_strangers[tier]);
-        if (rangemap_build(&policy->listed[tier], items, count) != 0) {
-            goto out;
-        }
-        policy->size += rangemap_size(&policy->listed[tier]);
-        if (policy->has_strangers[tier]) {
-            count = gather_listing(policy, items, tier, true, now, &unused);
-            everyone = count > 0;
-        }
-        if (everyone && rangemap_build(&policy->listed_login[tier], items, count) != 0) {
-            goto out;
-        }
-        policy->size += rangemap_size(&policy->listed_login[tier]);
-    }
-    count = 0;
-    for (size_t i = 0; i < rows->client_host.count; i++) {
-        const struct range_row *row = (const struct range_row *)rows->client_host.items + i;
-        if (in_force(row->expires, now)) {
-            items[count++] = (struct rangemap_item){row->range, (uint32_t)i, (uint32_t)i, 0};
-        }
-    }
-    if (rangemap_build(&policy->client_host, items, count) != 0) {
-        goto out;
-    }
-    policy->size += rangemap_size(&policy->client_host);
-    status = STATUS_OK;
-out:
-    free(items);
-    return status == STATUS_OK
-               ? status
-               : why_set(why, status, "no memory for a map of %zu address ranges", most);
-}
-
-static void find_next_expiry(struct policy *policy, int64_t now)
-{
-    const struct policy_rows *rows = policy->rows;
-    const struct list *ranges[] = {&rows->client_host, &rows->exemption, &rows->identity_host};
-
-    policy->next_expiry = INT64_MAX;
-    for (size_t l = 0; l < sizeof ranges / sizeof ranges[0]; l++) {
-        for (size_t i = 0; i < ranges[l]->count; i++) {
-            expire(policy, ((const struct range_row *)ranges[l]->items)[i].expires, now);
-        }
-    }
-    for (size_t i = 0; i < rows->identity.count; i++) {
-        expire(policy, ((const struct identity_row *)rows->identity.items)[i].expires, now);
-    }
-    for (size_t i = 0; i < rows->identity_sender.count; i++) {
-        expire(policy, ((const struct identity_sender_row *)rows->identity_sender.items)[i].expires,
-               now);
-    }
-    for (size_t i = 0; i < rows->listing4.count; i++) {
-        expire(policy, WORD_EXPIRES(((const struct listing_row4 *)rows->listing4.items)[i].word), now);
-    }
-    for (size_t i = 0; i < rows->listing6.count; i++) {
-        expire(policy, WORD_EXPIRES(((const struct listing_row6 *)rows->listing6.items)[i].word), now);
-    }
-}
-
-/* All client hosts together may hold so many public addresses and no more: the promise that a slip
- * of the pen cannot open the relay to the world. */
-static enum status check_client_host_most(const struct policy *policy, int64_t now, struct why *why)
-{
-    const struct list *list = &policy->rows->client_host;
-    struct range *ranges = malloc((list->count + 1) * sizeof *ranges);
-    const struct range_row *widest[2] = {NULL, NULL};
-    uint64_t ipv4 = 0, ipv6 = 0;
-    size_t count = 0;
-    enum status status = STATUS_OK;
-
-    if (ranges == NULL) {
-        return why_set(why, STATUS_BROKEN, "no memory to count client hosts");
-    }
-    for (size_t i = 0; i < list->count; i++) {
-        const struct range_row *row = (const struct range_row *)list->items + i;
-        if (!in_force(row->expires, now)) {
-            continue;
-        }
-        struct range alone = row->range;
-        uint64_t alone4, alone6;
-        ranges_count_public(&alone, 1, &alone4, &alone6);
-        const struct range_row **most = &widest[ip_is_ipv4(&row->range.first) ? 0 : 1];
-        if (alone4 + alone6 > 0) {
-            struct ip width = range_width(&row->range), least;
-            memset(&least, 0, sizeof least);
-            if (*most != NULL) {
-                least = range_width(&(*most)->range);
-            }
-            if (*most == NULL || ip_compare(&width, &least) > 0) {
-                *most = row;
-            }
-        }
-        ranges[count++] = row->range;
-    }
-    ranges_count_public(ranges, count, &ipv4, &ipv6);
-    for (int family = 0; family < 2 && status == STATUS_OK; family++) {
-        int64_t most = policy_number(policy, family == 0 ? SETTING_CLIENT_HOST_MOST
-                                                         : SETTING_CLIENT_HOST_MOST_IPV6);
-        uint64_t held = family == 0 ? ipv4 : ipv6;
-        if (held > (uint64_t)most && widest[family] != NULL) {
-            char text[RANGE_TEXT];
-            range_text(&widest[family]->range, text);
-            status = why_set(why, STATUS_BAD,
-                             "client_host %" PRId64 ": with %s all client hosts together hold "
-                             "%" PRIu64 " public %s; the setting %s allows %" PRId64,
-                             widest[family]->id, text, held,
-                             family == 0 ? "IPv4 addresses" : "IPv6 networks of /48",
-                             family == 0 ? "client_host_most" : "client_host_most_ipv6", most);
-        }
-    }
-    free(ranges);
-    return status;
-}
-
-static enum status seal(struct policy_rows *rows, int64_t now, struct policy **sealed,
-                        struct why *why)
-{
-    struct policy *policy = calloc(1, sizeof *policy);
-    enum status status;
-
-    *sealed = NULL;
-    if (policy == NULL) {
-        return why_set(why, STATUS_BROKEN, "no memory for a policy");
-    }
-    atomic_fetch_add(&rows->references, 1);
-    policy->rows = rows;
-    policy->sealed_at = now;
-    int64_t seconds = now / 1000 - (now % 1000 < 0);
-    find_next_expiry(policy, seconds);
-    policy->size = sizeof *policy + sizeof *rows;
-    struct list *list;
-    for (size_t i = 0; (list = row_lists(rows, i)) != NULL; i++) {
-        policy->size += list->room * list->size;
-    }
-    status = index_all_names(policy, why);
-    if (status == STATUS_OK) {
-        status = check_names(policy, why);
-    }
-    if (status == STATUS_OK) {
-        status = index_ranges(policy, seconds, why);
-    }
-    if (status == STATUS_OK) {
-        status = check_client_host_most(policy, seconds, why);
-    }
-    if (status == STATUS_OK) {
-        *sealed = policy;
-    } else {
-        policy_free(policy);
-    }
-    return status;
-}
-
-enum status policy_seal(const struct policy_build *build, int64_t now, struct policy **policy,
-                        struct why *why)
-{
-    struct list *list;
-
-    if (!build->rows->sealed) {
-        build->rows->sealed = true;
-        for (size_t i = 0; (list = row_lists(build->rows, i)) != NULL; i++) {
-            list_trim(list);
-        }
-    }
-    return seal(build->rows, now, policy, why);
-}
-
-enum status policy_reseal(const struct policy *policy, int64_t now, struct policy **resealed,
-                          struct why *why)
-{
-    return seal(policy->rows, now, resealed, why);
 }

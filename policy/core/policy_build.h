@@ -1,4 +1,4 @@
-/* Making a policy: rows go in one by one, then it is sealed. */
+/* Making a policy: rows go in one by one (then policy_seal.h). */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #ifndef SEKISHO_POLICY_BUILD_H
 #define SEKISHO_POLICY_BUILD_H
@@ -7,8 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "core/policy.h"
 #include "core/status.h"
+#include "core/verdict.h"
 
 /* One cell of a row as the database holds it. */
 enum cell_type { CELL_NULL, CELL_INTEGER, CELL_TEXT, CELL_OTHER };
@@ -35,15 +35,5 @@ void policy_build_free(struct policy_build *build);
  * that all bad rows can be named, but must not be sealed then. STATUS_BROKEN: memory. */
 enum status policy_build_row(struct policy_build *build, enum table table, int64_t row,
                              const struct cell *cells, struct why *why);
-
-/* Makes the policy for the wall time now (Unix milliseconds): rows whose expires has come are not in
- * force. Checks what no single row shows (a spam trap that is receive-only, client_host_most).
- * The build stays the caller's, to be freed; no row may be added after the first seal. */
-enum status policy_seal(const struct policy_build *build, int64_t now, struct policy **policy,
-                        struct why *why);
-
-/* The same rules for another moment, from memory. */
-enum status policy_reseal(const struct policy *policy, int64_t now, struct policy **resealed,
-                          struct why *why);
 
 #endif

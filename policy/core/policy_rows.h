@@ -1,4 +1,4 @@
-/* How a policy keeps its rows: known to policy_build.c and policy.c only. */
+/* How a policy keeps its rows and its maps: known to policy*.c only. */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #ifndef SEKISHO_POLICY_ROWS_H
 #define SEKISHO_POLICY_ROWS_H
@@ -8,9 +8,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "core/address.h"
 #include "core/namemap.h"
-#include "core/policy.h"
 #include "core/rangemap.h"
+#include "core/setting.h"
+#include "core/verdict.h"
 
 /* Wall times are Unix seconds here; a row without expires has EXPIRES_NEVER. Texts live in one block
  * and are named by their offset; offset 0 is "". Rows of one table stand in ascending order of id,
@@ -117,7 +119,24 @@ struct policy {
     struct namemap_entry *entries; /* of all name maps */
 };
 
+/* No rows yet, one reference; NULL when memory runs out. */
+struct policy_rows *policy_rows_new(void);
+void policy_rows_hold(struct policy_rows *rows);
+/* Gives one reference back; the last frees. NULL is allowed. */
 void policy_rows_release(struct policy_rows *rows);
+/* No row will be added any more: gives spare room back. */
+void policy_rows_seal(struct policy_rows *rows);
+/* Bytes held. */
+size_t policy_rows_size(struct policy_rows *rows);
+
+/* A zeroed item at the end of the list; NULL when memory runs out. */
+void *list_add(struct list *list);
+/* Keeps a text and writes its offset; false when memory runs out. */
+bool text_add(struct policy_rows *rows, const char *text, uint32_t *offset);
+
+struct policy_build;
+/* The rows of a build; the build's. */
+struct policy_rows *policy_build_rows(const struct policy_build *build);
 
 /* A login as it is compared: ASCII lower case; what stands behind its last @ in A-labels where it is a
  * domain. Cut to fit, never fails. */
@@ -141,5 +160,9 @@ struct listing_view {
     bool everyone;
 };
 struct listing_view policy_listing_view(const struct policy_rows *rows, uint32_t payload);
+
+/* The range of an IPv4 listing row, and an IPv4 address in host order. */
+struct range listing4_range(const struct listing_row4 *row);
+uint32_t ipv4_number(const struct ip *ip);
 
 #endif

@@ -25,6 +25,12 @@ enum check {
 
 enum check_mode { MODE_ENFORCE, MODE_OBSERVE, MODE_OFF };
 
+/* ip_range.verdict, in ascending strictness. */
+enum listing { LISTING_NONE, LISTING_ACCEPT, LISTING_TEMPFAIL, LISTING_REJECT };
+
+/* identity.senders. */
+enum senders { SENDERS_ANY, SENDERS_OWN, SENDERS_LISTED };
+
 enum action { ACTION_PASS, ACTION_REFUSE, ACTION_DEFER };
 
 /* The tables of policy.db; TABLE_NONE = built in. */

@@ -16,6 +16,7 @@
 #include <syslog.h>
 #include <unistd.h>
 
+#include "core/policy_seal.h"
 #include "core/proof.h"
 #include "live/moment.h"
 #include "store/policydb.h"
