@@ -1,10 +1,7 @@
 /* sekisho: the administrator's tool; finds the verb and calls it. */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <getopt.h>
-#include <jansson.h>
-#include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -17,6 +14,11 @@ static const struct {
 } verbs[] = {
     {"init", verb_init, "--domain D ... [--hostname H]: make a new policy"},
     {"check", verb_check, "would this policy load? every bad row, by table and row"},
+    {"explain", verb_explain,
+     "--client IP [--helo NAME] [--login L] --from S --to R [--at TIME]\n"
+     "           [--listener IP] [--host NAME]: how it would be judged, check by check; or REASON"},
+    {"prove", verb_prove, "the open-relay battery against this policy"},
+    {"status", verb_status, "does the daemon run, which policy is in force, what was refused"},
 };
 
 static void usage(FILE *to)
@@ -27,25 +29,20 @@ static void usage(FILE *to)
     }
 }
 
-int ctl_fail(const struct ctl *ctl, int code, const char *format, ...)
+/* --json may also stand behind the verb, where people write it. Returns the new argc. */
+static int take_json(struct ctl *ctl, int argc, char **argv)
 {
-    char sentence[1024];
-    va_list arguments;
+    int kept = 0;
 
-    va_start(arguments, format);
-    vsnprintf(sentence, sizeof sentence, format, arguments);
-    va_end(arguments);
-    if (ctl->json) {
-        json_t *answer = json_pack("{s:b, s:s}", "ok", 0, "error", sentence);
-        if (answer != NULL) {
-            json_dumpf(answer, stdout, JSON_INDENT(2));
-            printf("\n");
-            json_decref(answer);
-            return code;
+    for (int i = 0; i < argc; i++) {
+        if (i > 0 && strcmp(argv[i], "--json") == 0) {
+            ctl->json = true;
+        } else {
+            argv[kept++] = argv[i];
         }
     }
-    fprintf(stderr, "sekisho: %s\n", sentence);
-    return code;
+    argv[kept] = NULL;
+    return kept;
 }
 
 int main(int argc, char **argv)
@@ -91,7 +88,8 @@ int main(int argc, char **argv)
         if (strcmp(argv[optind], verbs[i].name) == 0) {
             int first = optind;
             optind = 1;
-            return verbs[i].run(&ctl, argc - first, argv + first);
+            int words = take_json(&ctl, argc - first, argv + first);
+            return verbs[i].run(&ctl, words, argv + first);
         }
     }
     ctl_fail(&ctl, CTL_USAGE, "%s: not a verb", argv[optind]);

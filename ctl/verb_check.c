@@ -1,15 +1,11 @@
 /* sekisho check: would this policy load? Every bad row as a sentence with table and row. */
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "core/policy_seal.h"
 #include "core/proof.h"
 #include "ctl.h"
-#include "store/policydb.h"
-
-enum { WAIT_MS = 5000 };
 
 struct findings {
     const struct ctl *ctl;
@@ -43,9 +39,9 @@ int verb_check(const struct ctl *ctl, int argc, char **argv)
     if (argc > 1) {
         return ctl_fail(ctl, CTL_USAGE, "%s: check takes no arguments", argv[1]);
     }
-    enum status status = policydb_open(ctl->policy, WAIT_MS, &db, &why);
+    enum status status = policydb_open(ctl->policy, CTL_WAIT_MS, &db, &why);
     if (status != STATUS_OK) {
-        return ctl_fail(ctl, status == STATUS_BAD ? CTL_INVALID : CTL_UNREACHABLE, "%s", why.text);
+        return ctl_fail(ctl, ctl_exit_of(status), "%s", why.text);
     }
     findings.list = ctl->json ? json_array() : NULL;
     status = policydb_read(db, say_fault, &findings, &build, &why);
@@ -65,9 +61,7 @@ int verb_check(const struct ctl *ctl, int argc, char **argv)
                                    ctl->policy, "rows",
                                    (json_int_t)(policy != NULL ? policy_row_count(policy) : 0),
                                    "battery", (json_int_t)cases, "faults", findings.list);
-        json_dumpf(answer, stdout, JSON_INDENT(2));
-        printf("\n");
-        json_decref(answer);
+        ctl_print(answer);
     } else if (status == STATUS_OK) {
         printf("%s: good, %zu rows; %zu forged sessions of the open-relay battery were refused\n",
                ctl->policy, policy_row_count(policy), cases);
@@ -77,5 +71,5 @@ int verb_check(const struct ctl *ctl, int argc, char **argv)
     }
     policy_free(policy);
     policy_build_free(build);
-    return status == STATUS_OK ? CTL_YES : status == STATUS_BAD ? CTL_INVALID : CTL_UNREACHABLE;
+    return ctl_exit_of(status);
 }

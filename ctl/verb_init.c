@@ -1,7 +1,6 @@
 /* sekisho init: a new policy, closed and sensible, never over an existing file. */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <getopt.h>
-#include <jansson.h>
 #include <grp.h>
 #include <stdio.h>
 #include <string.h>
@@ -69,9 +68,7 @@ int verb_init(const struct ctl *ctl, int argc, char **argv)
         }
         json_t *answer = json_pack("{s:b, s:s, s:o, s:s?}", "ok", 1, "policy", ctl->policy, "domains",
                                    list, "hostname", start.host_name);
-        json_dumpf(answer, stdout, JSON_INDENT(2));
-        printf("\n");
-        json_decref(answer);
+        ctl_print(answer);
         return CTL_YES;
     }
     printf("%s: made, closed to strangers. Local domains:", ctl->policy);

@@ -21,7 +21,7 @@ enum { NUDGES = 64 };
 #define NO_ANSWERS (SMFIP_NR_CONN | SMFIP_NR_HELO | SMFIP_NR_MAIL | SMFIP_NR_DATA)
 #define NOT_WANTED (SMFIP_NOHDRS | SMFIP_NOEOH | SMFIP_NOBODY | SMFIP_NOUNKNOWN)
 
-/* The session, made on the way if connect never came or had no memory. */
+/* The session, made on the way if connect never came or had no memory: its recipients get 451. */
 static struct session *session_of(SMFICTX *context)
 {
     struct session *session = smfi_getpriv(context);
@@ -89,12 +89,8 @@ static sfsistat on_connect(SMFICTX *context, char *name, struct sockaddr *addres
     struct session *session = session_of(context);
 
     if (session != NULL) {
-        const char *listener = macro(context, "{daemon_addr}");
-        struct ip ip;
-        if (listener == NULL || !ip_parse(listener, &ip)) {
-            listener = macro(context, "{if_addr}");
-        }
-        session_connect(session, name, address, macro(context, "j"), listener);
+        session_connect(session, name, address, macro(context, "j"), macro(context, "{daemon_addr}"),
+                        macro(context, "{if_addr}"));
     }
     return SMFIS_NOREPLY;
 }
@@ -177,6 +173,9 @@ static enum refused_by refused_already(SMFICTX *context, const struct facts *fac
     if (size == typed_size && memcmp(text, typed, size) == 0) {
         return REFUSED_BY_NOBODY;
     }
+    /* Postfix begins with <recipient>: and whoever types one may write [sekisho into it. */
+    for (const char *next; (next = strstr(text, ">: ")) != NULL; text = next + 3) {
+    }
     return strstr(text, "[sekisho ") != NULL ? REFUSED_BY_DOOR : REFUSED_BY_MTA;
 }
 
@@ -194,14 +193,14 @@ static sfsistat on_rcpt(SMFICTX *context, char **argv)
     }
     session_queue(session, macro(context, "i"));
     session_facts(session, recipient, &facts);
-    if (session->broken || !session->has_mail) {
+    if (!session_whole(session)) {
         engine_trouble(the_engine, REASON_INTERNAL_ERROR, &judged);
     } else {
         refused = refused_already(context, &facts);
         engine_rcpt(the_engine, &session->message, &facts, refused == REFUSED_BY_DOOR, &judged);
     }
     /* The door has recorded its own refusal. */
-    if (refused != REFUSED_BY_DOOR && !judged.repeated) {
+    if (!(refused == REFUSED_BY_DOOR && judged.verdict.action != ACTION_PASS) && !judged.repeated) {
         log_decision("milter", session->id, session->queue, &facts, &judged,
                      refused == REFUSED_BY_MTA);
     }

@@ -72,13 +72,25 @@ static void field(char to[SHOWN_ROOM], struct text text)
     printable_copy(to, SHOWN_ROOM, text.bytes, text.size, SHOWN);
 }
 
+/* A session or queue id as one word, so that what follows it cannot be forged. */
+static const char *word(char to[64], const char *id)
+{
+    snprintf(to, 64, "%s", id[0] != '\0' ? id : "-");
+    for (char *at = to; *at != '\0'; at++) {
+        if (*at == ' ' || *at == '=') {
+            *at = '_';
+        }
+    }
+    return to;
+}
+
 void log_decision(const char *where, const char *session, const char *queue,
                   const struct facts *facts, const struct judged *judged, bool mta_refused)
 {
     char helo[SHOWN_ROOM], login[SHOWN_ROOM], sender[SHOWN_ROOM], recipient[SHOWN_ROOM];
     char client[IP_TEXT] = "unknown", rule[64], observed[160] = "", observed_rule[64];
     const struct verdict *verdict = &judged->verdict;
-    char text[8192];
+    char text[8192], session_word[64], queue_word[64];
 
     field(helo, facts->helo);
     field(login, facts->login);
@@ -97,7 +109,7 @@ void log_decision(const char *where, const char *session, const char *queue,
              "decision=%" PRIu64 " action=%s reason=%s row=%s at=%s session=%s queue=%s kind=%s "
              "client=%s helo=\"%s\" login=\"%s\" from=\"%s\" to=\"%s\" policy=%" PRIu64 "%s%s",
              judged->number, action_name(verdict->action), reason_row(verdict->reason)->name, rule,
-             where, session[0] != '\0' ? session : "-", queue[0] != '\0' ? queue : "-",
+             where, word(session_word, session), word(queue_word, queue),
              kind_name(verdict->kind), client, helo, login, sender, recipient, judged->generation,
              observed, mta_refused ? " mta=refused" : "");
     line(verdict->action == ACTION_PASS ? LOG_INFO : LOG_NOTICE, text);
@@ -106,15 +118,15 @@ void log_decision(const char *where, const char *session, const char *queue,
 void log_message(const char *session, const char *queue, const char *end, size_t accepted,
                  size_t refused, const char *reason, uint64_t number)
 {
-    char text[512];
+    char text[512], queue_word[64];
 
     if (number != 0) {
         snprintf(text, sizeof text,
                  "message session=%s queue=%s end=%s accepted=%zu refused=%zu reason=%s decision=%" PRIu64,
-                 session, queue[0] != '\0' ? queue : "-", end, accepted, refused, reason, number);
+                 session, word(queue_word, queue), end, accepted, refused, reason, number);
     } else {
         snprintf(text, sizeof text, "message session=%s queue=%s end=%s accepted=%zu refused=%zu",
-                 session, queue[0] != '\0' ? queue : "-", end, accepted, refused);
+                 session, word(queue_word, queue), end, accepted, refused);
     }
     line(LOG_INFO, text);
 }

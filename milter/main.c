@@ -1,6 +1,7 @@
 /* sekisho-milter: options, sockets, signals; then libmilter and the permit door serve. */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <pthread.h>
 #include <signal.h>
@@ -78,9 +79,9 @@ static void read_options(int argc, char **argv, struct options *options)
     }
 }
 
-static void *run_milter(void *unused)
+static void *run_milter(void *signals)
 {
-    (void)unused;
+    pthread_sigmask(SIG_BLOCK, signals, NULL);
     enum status status = callbacks_run();
     /* libmilter may end by itself: the main thread must hear of it */
     kill(getpid(), SIGTERM);
@@ -99,17 +100,43 @@ static void raise_descriptors(void)
     }
 }
 
-/* Waits for signals: HUP looks at the policy, TERM and INT end. */
-static void wait_for_end(const sigset_t *signals, struct engine *engine)
-{
-    int number = 0;
+static int signal_pipe[2] = {-1, -1};
+static volatile sig_atomic_t ending;
 
-    while (sigwait(signals, &number) == 0) {
-        if (number != SIGHUP) {
-            return;
+static void on_signal(int number)
+{
+    int kept = errno;
+
+    ending |= number != SIGHUP;
+    ssize_t wrote = write(signal_pipe[1], "", 1);
+    (void)wrote; /* a full pipe wakes as well */
+    errno = kept;
+}
+
+/* From here on signals reach the main thread. libmilter has a thread in sigwait() for the same ones, to
+ * which HUP is an end, and which gets what no other thread can take: so the main thread has handlers and
+ * never blocks them again, not even for the length of a handler (SA_NODEFER); the kernel prefers it. */
+static void take_signals(const sigset_t *signals)
+{
+    static const int numbers[] = {SIGHUP, SIGTERM, SIGINT};
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_NODEFER | SA_RESTART};
+
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        sigaction(numbers[i], &action, NULL);
+    }
+    pthread_sigmask(SIG_UNBLOCK, signals, NULL);
+}
+
+/* Waits for signals: HUP looks at the policy, TERM and INT end. */
+static void wait_for_end(struct engine *engine)
+{
+    char byte;
+
+    while (!ending) {
+        if (read(signal_pipe[0], &byte, 1) == 1 && !ending) {
+            engine_look(engine);
+            log_sentence(NULL, LOG_INFO, "SIGHUP: looking at the policy now");
         }
-        engine_look(engine);
-        log_sentence(NULL, LOG_INFO, "SIGHUP: looking at the policy now");
     }
 }
 
@@ -142,7 +169,15 @@ int main(int argc, char **argv)
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
     raise_descriptors();
-    umask(0007); /* the sockets: 0660 */
+    umask(0007); /* the sockets are for owner and group */
+    if (pipe(signal_pipe) != 0) {
+        why_set(&why, STATUS_BROKEN, "no pipe for signals: %s", strerror(errno));
+        goto out;
+    }
+    for (int i = 0; i < 2; i++) {
+        fcntl(signal_pipe[i], F_SETFD, FD_CLOEXEC);
+    }
+    fcntl(signal_pipe[1], F_SETFL, O_NONBLOCK);
     if (listen_claim(&milter_spec, &why) != STATUS_OK ||
         listen_claim(&permit_spec, &why) != STATUS_OK) {
         goto out;
@@ -157,14 +192,15 @@ int main(int argc, char **argv)
     if (callbacks_register(engine, options.socket, BACKLOG, &why) != STATUS_OK) {
         goto out;
     }
-    int code = pthread_create(&milter_thread, NULL, run_milter, NULL);
+    take_signals(&signals);
+    int code = pthread_create(&milter_thread, NULL, run_milter, &signals);
     if (code != 0) {
         why_set(&why, STATUS_BROKEN, "the milter's thread cannot be made: %s", strerror(code));
         goto out;
     }
     serving = true;
     log_sentence(NULL, LOG_INFO, "serving");
-    wait_for_end(&signals, engine);
+    wait_for_end(engine);
     log_sentence(NULL, LOG_INFO, "stopping");
     answer = 0;
 out:

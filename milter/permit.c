@@ -97,7 +97,8 @@ static bool client_of(const struct text *text, struct ip *ip)
 }
 
 /* Judges; the words are OK, or the whole refusal. */
-static void judge(struct engine *engine, const struct request *request, char *words, size_t room)
+static void judge(struct engine *engine, const struct request *request, bool not_for_mta,
+                  char *words, size_t room)
 {
     struct facts facts;
     struct judged judged;
@@ -106,6 +107,7 @@ static void judge(struct engine *engine, const struct request *request, char *wo
 
     memset(&facts, 0, sizeof facts);
     facts.post = POST_DOOR;
+    facts.not_for_mta = not_for_mta;
     facts.client_known = client_of(&request->client, &facts.client);
     facts.listener_known = client_of(&request->server, &facts.listener);
     facts.client_name = request->client_name;
@@ -166,7 +168,8 @@ static size_t answer_postfix(struct engine *engine, const char *request, size_t 
     } else {
         parts.sender = requote(bare_sender, sender, sizeof sender);
         parts.recipient = requote(bare_recipient, recipient, sizeof recipient);
-        judge(engine, &parts, words, sizeof words);
+        /* permit_auth_destination stands before us: only what Postfix must send on is asked */
+        judge(engine, &parts, true, words, sizeof words);
     }
     return (size_t)snprintf(answer, PERMIT_ANSWER_MOST, "action=%s\n\n", words);
 }
@@ -203,7 +206,7 @@ static size_t answer_socket_map(struct engine *engine, const char *request, size
             *fields[i] = (struct text){from, (size_t)(bar - from)};
             from = bar + 1;
         }
-        judge(engine, &parts, words, sizeof words);
+        judge(engine, &parts, false, words, sizeof words);
         snprintf(whole, sizeof whole, "OK %s", strcmp(words, "OK") == 0 ? "yes" : words);
     }
     return (size_t)snprintf(answer, PERMIT_ANSWER_MOST, "%zu:%s,", strlen(whole), whole);
@@ -366,13 +369,12 @@ static bool make_room(struct permit *permit)
 
 static void accept_clients(struct permit *permit)
 {
-    while (make_room(permit)) {
-        int socket = accept(permit->listener, NULL, NULL);
-        if (socket < 0) {
-            if (errno == EMFILE || errno == ENFILE || errno == ENOMEM) {
-                poll(NULL, 0, 50); /* nothing helps but waiting: do not spin */
-            }
-            return;
+    int socket;
+
+    while ((socket = accept(permit->listener, NULL, NULL)) >= 0) {
+        if (!make_room(permit)) {
+            close(socket); /* all are being served; the MTA says 451 */
+            continue;
         }
         fcntl(socket, F_SETFL, O_NONBLOCK);
         fcntl(socket, F_SETFD, FD_CLOEXEC);
@@ -380,6 +382,9 @@ static void accept_clients(struct permit *permit)
         memset(client, 0, sizeof *client);
         client->socket = socket;
         client->since = moment_now().steady;
+    }
+    if (errno == EMFILE || errno == ENFILE || errno == ENOMEM) {
+        poll(NULL, 0, 50); /* nothing helps but waiting: do not spin */
     }
 }
 

@@ -9,7 +9,8 @@
 #include "live/engine.h"
 
 /* Speaks two protocols, told apart by the first octet of a connection:
- *   Postfix policy delegation (SMTPD_POLICY_README): attributes name=value, an empty line; answered
+ *   Postfix policy delegation (SMTPD_POLICY_README), asked behind permit_auth_destination, so what the
+ *   tables call local is still relaying for a stranger: attributes name=value, an empty line; answered
  *   `action=OK`, `action=550 5.7.1 ...`, `action=451 4.3.0 ...`, or DUNNO where no recipient is named;
  *   Sendmail socket map: netstrings `NAME KEY`, KEY being client|login|sender|recipient (any other number of
  *   | is refused, so no field can reach into the next); answered `OK yes`, or `OK 550 5.7.1 ...`.

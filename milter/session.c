@@ -39,22 +39,23 @@ void session_free(struct session *session)
     }
 }
 
-static void keep(struct session *session, struct session_text *kept, const char *text)
+/* False when memory runs out. */
+static bool keep(struct session_text *kept, const char *text)
 {
     free(kept->bytes);
     *kept = (struct session_text){NULL, 0};
     if (text == NULL || text[0] == '\0') {
-        return;
+        return true;
     }
     size_t size = strnlen(text, SESSION_TEXT_MOST);
     kept->bytes = malloc(size + 1);
     if (kept->bytes == NULL) {
-        session->broken = true;
-        return;
+        return false;
     }
     memcpy(kept->bytes, text, size);
     kept->bytes[size] = '\0';
     kept->size = size;
+    return true;
 }
 
 /* Where the client comes from. Postfix's pickup says localhost, 127.0.0.1, port 0; `sendmail -bs`
@@ -89,35 +90,55 @@ static void keep_client(struct session *session, const char *name, const struct 
     }
 }
 
+/* The address the client has reached. Sendmail's {daemon_addr} may be 0.0.0.0, which is none. */
+static bool keep_listener(struct session *session, const char *address)
+{
+    static const struct ip none = {{0}};
+    static const struct ip none4 = {{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0}};
+
+    session->listener_known = address != NULL && ip_parse(address, &session->listener) &&
+                              ip_compare(&session->listener, &none) != 0 &&
+                              ip_compare(&session->listener, &none4) != 0;
+    return session->listener_known;
+}
+
 void session_connect(struct session *session, const char *client_name,
-                     const struct sockaddr *client, const char *host, const char *listener)
+                     const struct sockaddr *client, const char *host, const char *daemon_address,
+                     const char *interface_address)
 {
     session_end_message(session);
-    keep(session, &session->client_name, client_name);
-    keep(session, &session->host, host);
-    keep(session, &session->helo, NULL);
-    keep(session, &session->login, NULL);
+    session->connected = true;
+    session->client_broken =
+        !keep(&session->client_name, client_name) || !keep(&session->host, host);
+    session->helo_broken = session->message_broken = false;
+    keep(&session->helo, NULL);
+    keep(&session->login, NULL);
     keep_client(session, client_name, client);
-    session->listener_known = listener != NULL && ip_parse(listener, &session->listener);
+    if (!keep_listener(session, daemon_address)) {
+        keep_listener(session, interface_address);
+    }
 }
 
 void session_helo(struct session *session, const char *helo)
 {
-    keep(session, &session->helo, helo);
+    session->helo_broken = !keep(&session->helo, helo);
 }
 
 void session_mail(struct session *session, struct engine *engine, const char *sender,
                   const char *login, const char *queue)
 {
     session_end_message(session);
-    session->broken = false;
-    keep(session, &session->sender, sender);
-    keep(session, &session->login, login);
+    bool kept = keep(&session->sender, sender);
+    kept = keep(&session->login, login) && kept;
+    session->message_broken = !engine_message(engine, &session->message) || !kept;
     session_queue(session, queue);
-    if (!engine_message(engine, &session->message)) {
-        session->broken = true;
-    }
     session->has_mail = true;
+}
+
+bool session_whole(const struct session *session)
+{
+    return session->connected && session->has_mail && !session->client_broken &&
+           !session->helo_broken && !session->message_broken;
 }
 
 void session_queue(struct session *session, const char *queue)
@@ -145,7 +166,8 @@ void session_facts(const struct session *session, const char *recipient, struct 
     memset(facts, 0, sizeof *facts);
     facts->post = POST_MILTER;
     facts->client_known = session->client_known;
-    facts->submission = session->submission;
+    /* who logs in is not the MTA's own command line, whatever a proxy says of its port */
+    facts->submission = session->submission && session->login.size == 0;
     facts->client = session->client;
     facts->listener_known = session->listener_known;
     facts->listener = session->listener;

@@ -20,7 +20,10 @@ struct session_text {
 
 struct session {
     char id[24];
-    bool broken;     /* memory ran out on the way: the next recipient gets 451 */
+    bool connected;      /* without it nothing is known of the client: 451 */
+    bool client_broken;  /* memory ran out at connect, */
+    bool helo_broken;    /* at HELO */
+    bool message_broken; /* or at MAIL: 451 until that is said again */
     bool has_mail;
     bool client_known, submission, listener_known;
     struct ip client, listener;
@@ -36,7 +39,8 @@ void session_free(struct session *session);
 
 /* Each takes what the MTA says at that stage; text may be NULL. */
 void session_connect(struct session *session, const char *client_name,
-                     const struct sockaddr *client, const char *host, const char *listener);
+                     const struct sockaddr *client, const char *host, const char *daemon_address,
+                     const char *interface_address);
 void session_helo(struct session *session, const char *helo);
 /* A new MAIL: whatever an earlier message left is forgotten. */
 void session_mail(struct session *session, struct engine *engine, const char *sender,
@@ -44,6 +48,9 @@ void session_mail(struct session *session, struct engine *engine, const char *se
 void session_queue(struct session *session, const char *queue);
 /* The message is over: by end of message, abort or close; may be called any number of times. */
 void session_end_message(struct session *session);
+
+/* Is all known that a judgement needs? */
+bool session_whole(const struct session *session);
 
 /* The facts for a recipient; they borrow from session and recipient. */
 void session_facts(const struct session *session, const char *recipient, struct facts *facts);

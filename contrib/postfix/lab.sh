@@ -78,7 +78,7 @@ lab_install()
 
 lab_packages_run="postfix dovecot-core iproute2 util-linux openssl python3 sqlite3"
 lab_packages_build="gcc cmake ninja-build pkg-config libc6-dev libmilter-dev libcidr-dev
-    libsqlite3-dev libidn2-dev libsodium-dev libjansson-dev"
+    libsqlite3-dev libidn2-dev libpsl-dev libsodium-dev libjansson-dev"
 
 # ---------------------------------------------------------------- into the lab and out of it
 
@@ -217,7 +217,9 @@ lab_write_postfix()
 	END
     cat "$lab_here/main.cf.sekisho" >>"$lab_conf/main.cf"
     # Debian's stock services, smtpd chrooted.
-    cat /usr/share/postfix/master.cf.dist "$lab_here/master.cf.sekisho" >"$lab_conf/master.cf" ||
+    # as a site with a content filter has it: with the re-injection service
+    { cat /usr/share/postfix/master.cf.dist &&
+        sed '/^#127\.0\.0\.1:10026/,$ s/^#//' "$lab_here/master.cf.sekisho"; } >"$lab_conf/master.cf" ||
         lab_fail "no stock master.cf"
     timeout 60 postfix -c "$lab_conf" check || lab_fail "Postfix does not like its configuration"
 }

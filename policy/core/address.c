@@ -41,18 +41,21 @@ static size_t utf8_length(const char *text, size_t size)
     unsigned char low = 0x80, high = 0xbf; /* bounds of the second byte */
     size_t length;
 
-    if (byte[0] < 0x80)
+    if (byte[0] < 0x80) {
         return 1;
-    if (byte[0] >= 0xc2 && byte[0] <= 0xdf)
+    }
+    if (byte[0] >= 0xc2 && byte[0] <= 0xdf) {
         length = 2;
-    else if (byte[0] >= 0xe0 && byte[0] <= 0xef)
+    } else if (byte[0] >= 0xe0 && byte[0] <= 0xef) {
         length = 3;
-    else if (byte[0] >= 0xf0 && byte[0] <= 0xf4)
+    } else if (byte[0] >= 0xf0 && byte[0] <= 0xf4) {
         length = 4;
-    else
+    } else {
         return 0;
-    if (size < length)
+    }
+    if (size < length) {
         return 0;
+    }
     switch (byte[0]) {
     case 0xc2:
         low = 0xa0; /* U+0080 to U+009F are controls: some terminals obey them */
@@ -72,11 +75,13 @@ static size_t utf8_length(const char *text, size_t size)
     default:
         break;
     }
-    if (byte[1] < low || byte[1] > high)
+    if (byte[1] < low || byte[1] > high) {
         return 0;
+    }
     for (size_t i = 2; i < length; i++) {
-        if (byte[i] < 0x80 || byte[i] > 0xbf)
+        if (byte[i] < 0x80 || byte[i] > 0xbf) {
             return 0;
+        }
     }
     return length;
 }
@@ -89,8 +94,9 @@ static bool is_clean(const char *text, size_t size)
     while (at < size) {
         size_t length = utf8_length(text + at, size - at);
 
-        if (length == 0 || is_control(text[at]))
+        if (length == 0 || is_control(text[at])) {
             return false;
+        }
         at += length;
     }
     return true;
@@ -103,26 +109,31 @@ static bool fold_labels(const char *text, size_t size, char to[ADDRESS_DOMAIN_RO
 {
     size_t start = 0;
 
-    if (size > 0 && text[size - 1] == '.')
+    if (size > 0 && text[size - 1] == '.') {
         size--;
-    if (size < 1 || size > DOMAIN_MOST)
+    }
+    if (size < 1 || size > DOMAIN_MOST) {
         return false;
+    }
     for (size_t i = 0; i <= size; i++) {
         if (i == size || text[i] == '.') {
             size_t length = i - start;
 
-            if (length < 1 || length > LABEL_MOST || text[start] == '-' || text[i - 1] == '-')
+            if (length < 1 || length > LABEL_MOST || text[start] == '-' || text[i - 1] == '-') {
                 return false;
+            }
             start = i + 1;
         } else {
             char c = lower(text[i]);
 
-            if (!(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') && c != '-' && c != '_')
+            if (!(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') && c != '-' && c != '_') {
                 return false;
+            }
         }
     }
-    for (size_t i = 0; i < size; i++)
+    for (size_t i = 0; i < size; i++) {
         to[i] = lower(text[i]);
+    }
     to[size] = '\0';
     return true;
 }
@@ -137,27 +148,33 @@ static enum status read_domain(const char *text, size_t size, char to[ADDRESS_DO
     int answer;
 
     to[0] = '\0';
-    if (size > ADDRESS_PATH_MOST)
+    if (size > ADDRESS_PATH_MOST) {
         return STATUS_BAD;
-    for (size_t i = 0; i < size; i++)
+    }
+    for (size_t i = 0; i < size; i++) {
         ascii = ascii && is_ascii(text[i]);
-    if (ascii)
+    }
+    if (ascii) {
         return fold_labels(text, size, to) ? STATUS_OK : STATUS_BAD;
-    if (!is_clean(text, size))
+    }
+    if (!is_clean(text, size)) {
         return STATUS_BAD;
+    }
     memcpy(copy, text, size);
     copy[size] = '\0';
     errno = 0;
     answer = idn2_lookup_u8((const uint8_t *)copy, &found, IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL);
     if (answer != IDN2_OK) {
         /* Not each of its ways out of memory is called IDN2_MALLOC. */
-        if (answer == IDN2_MALLOC || errno == ENOMEM)
+        if (answer == IDN2_MALLOC || errno == ENOMEM) {
             status = STATUS_BROKEN;
+        }
         goto out;
     }
     /* The mapping can bring forth dots, spaces and @ out of their wide forms: look again. */
-    if (!fold_labels((const char *)found, strlen((const char *)found), to))
+    if (!fold_labels((const char *)found, strlen((const char *)found), to)) {
         goto out;
+    }
     status = STATUS_OK;
 out:
     idn2_free(found);
@@ -173,11 +190,13 @@ static bool has_ipv6_tag(const char *text, size_t size)
 {
     static const char tag[] = "ipv6:";
 
-    if (size < sizeof tag - 1)
+    if (size < sizeof tag - 1) {
         return false;
+    }
     for (size_t i = 0; i < sizeof tag - 1; i++) {
-        if (lower(text[i]) != tag[i])
+        if (lower(text[i]) != tag[i]) {
             return false;
+        }
     }
     return true;
 }
@@ -186,15 +205,16 @@ static bool has_ipv6_tag(const char *text, size_t size)
  * address is written as the IPv4 one, or one destination would have two names. */
 static bool read_literal(const char *text, size_t size, char to[ADDRESS_DOMAIN_ROOM])
 {
-    static const unsigned char mapped[12] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff };
-    static const unsigned char zero[12] = { 0 };
+    static const unsigned char mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+    static const unsigned char zero[12] = {0};
     char copy[LITERAL_MOST + 1];
     char shown[INET6_ADDRSTRLEN];
     unsigned char byte[16];
     bool ipv6;
 
-    if (size < 2 || text[0] != '[' || text[size - 1] != ']')
+    if (size < 2 || text[0] != '[' || text[size - 1] != ']') {
         return false;
+    }
     text++;
     size -= 2;
     ipv6 = has_ipv6_tag(text, size);
@@ -202,22 +222,26 @@ static bool read_literal(const char *text, size_t size, char to[ADDRESS_DOMAIN_R
         text += 5;
         size -= 5;
     }
-    if (size > LITERAL_MOST)
+    if (size > LITERAL_MOST) {
         return false;
+    }
     memcpy(copy, text, size);
     copy[size] = '\0';
-    if (inet_pton(ipv6 ? AF_INET6 : AF_INET, copy, byte) != 1)
+    if (inet_pton(ipv6 ? AF_INET6 : AF_INET, copy, byte) != 1) {
         return false;
+    }
     if (ipv6 && memcmp(byte, mapped, sizeof mapped) == 0) {
         memmove(byte, byte + sizeof mapped, 4);
         ipv6 = false;
     }
-    if (inet_ntop(ipv6 ? AF_INET6 : AF_INET, byte, shown, sizeof shown) == NULL)
+    if (inet_ntop(ipv6 ? AF_INET6 : AF_INET, byte, shown, sizeof shown) == NULL) {
         return false;
+    }
     /* Some systems write ::c000:201 with dots, others do not. */
-    if (ipv6 && memcmp(byte, zero, sizeof zero) == 0 && strchr(shown, '.') != NULL)
+    if (ipv6 && memcmp(byte, zero, sizeof zero) == 0 && strchr(shown, '.') != NULL) {
         snprintf(shown, sizeof shown, "::%x:%x", (unsigned)byte[12] << 8 | byte[13],
                  (unsigned)byte[14] << 8 | byte[15]);
+    }
     snprintf(to, ADDRESS_DOMAIN_ROOM, "[%s%s]", ipv6 ? "IPv6:" : "", shown);
     return true;
 }
@@ -226,8 +250,9 @@ static enum status read_domain_or_literal(const char *text, size_t size, bool *l
                                           char to[ADDRESS_DOMAIN_ROOM])
 {
     *literal = size > 0 && text[0] == '[';
-    if (*literal)
+    if (*literal) {
         return read_literal(text, size, to) ? STATUS_OK : STATUS_BAD;
+    }
     return read_domain(text, size, to);
 }
 
@@ -249,14 +274,16 @@ static size_t read_local(const char *text, size_t size, struct address *address)
     if (size > 0 && text[0] == '"') {
         for (at = 1; at < size && text[at] != '"'; at++) {
             /* A quoted pair is ASCII (RFC 5321 4.1.2), also under RFC 6531. */
-            if (text[at] == '\\' && (++at == size || !is_ascii(text[at])))
+            if (text[at] == '\\' && (++at == size || !is_ascii(text[at]))) {
                 return 0;
+            }
             put_local(address, text[at]);
         }
         return at < size ? at + 1 : 0;
     }
-    while (at < size && strchr(" ()<>[]:;@\\,\"", text[at]) == NULL)
+    while (at < size && strchr(" ()<>[]:;@\\,\"", text[at]) == NULL) {
         put_local(address, text[at++]);
+    }
     return at;
 }
 
@@ -272,16 +299,20 @@ static enum status read_route(const char *text, size_t size, size_t *used)
         enum status status;
 
         if (at < size && text[at] == '[') {
-            while (at < size && text[at] != ']')
+            while (at < size && text[at] != ']') {
                 at++;
+            }
         }
-        while (at < size && text[at] != ',' && text[at] != ':')
+        while (at < size && text[at] != ',' && text[at] != ':') {
             at++;
-        if (at == size)
+        }
+        if (at == size) {
             return STATUS_BAD;
+        }
         status = read_domain_or_literal(text + start, at - start, &literal, domain);
-        if (status != STATUS_OK)
+        if (status != STATUS_OK) {
             return status;
+        }
         if (text[at++] == ':') {
             *used = at;
             return STATUS_OK;
@@ -295,27 +326,32 @@ static enum status read_path(const char *text, size_t size, struct address *addr
     enum status status;
     size_t used = 0;
 
-    if (size > ADDRESS_PATH_MOST || !is_clean(text, size))
+    if (size > ADDRESS_PATH_MOST || !is_clean(text, size)) {
         return STATUS_BAD;
+    }
     if (size > 0 && text[0] == '@') {
         status = read_route(text, size, &used);
-        if (status != STATUS_OK)
+        if (status != STATUS_OK) {
             return status;
+        }
         address->routed = true;
         text += used;
         size -= used;
     }
     used = read_local(text, size, address);
-    if (used == 0)
+    if (used == 0) {
         return STATUS_BAD;
-    if (strpbrk(address->local, "%!@") != NULL)
+    }
+    if (strpbrk(address->local, "%!@") != NULL) {
         address->routed = true;
+    }
     if (used == size) {
         /* "" alone: a mailbox of no name to one reader, the null sender to another. */
         return address->local_size > 0 ? STATUS_OK : STATUS_BAD;
     }
-    if (text[used] != '@')
+    if (text[used] != '@') {
         return STATUS_BAD;
+    }
     used++;
     return read_domain_or_literal(text + used, size - used, &address->literal, address->domain);
 }
@@ -327,12 +363,13 @@ static bool has_second_at(const char *text, size_t size)
     int count = 0;
 
     for (size_t i = 0; i < size; i++) {
-        if (quoted && text[i] == '\\')
+        if (quoted && text[i] == '\\') {
             i++;
-        else if (text[i] == '"')
+        } else if (text[i] == '"') {
             quoted = !quoted;
-        else if (!quoted && text[i] == '@')
+        } else if (!quoted && text[i] == '@') {
             count++;
+        }
     }
     return count > 1;
 }
@@ -346,8 +383,9 @@ void address_parse(const char *text, size_t size, struct address *address)
 
     memset(address, 0, sizeof *address);
     if (size > 0 && text[0] == '<') {
-        if (size < 2 || text[size - 1] != '>')
+        if (size < 2 || text[size - 1] != '>') {
             goto out;
+        }
         path++;
         path_size -= 2;
     }
@@ -376,12 +414,15 @@ const char *address_without_batv(const char *fold)
     static const char tag[] = "prvs=";
     size_t at = sizeof tag - 1;
 
-    if (strncmp(fold, tag, at) != 0)
+    if (strncmp(fold, tag, at) != 0) {
         return fold;
-    while ((fold[at] >= 'a' && fold[at] <= 'z') || (fold[at] >= '0' && fold[at] <= '9'))
+    }
+    while ((fold[at] >= 'a' && fold[at] <= 'z') || (fold[at] >= '0' && fold[at] <= '9')) {
         at++;
-    if (at == sizeof tag - 1 || fold[at] != '=' || fold[at + 1] == '\0')
+    }
+    if (at == sizeof tag - 1 || fold[at] != '=' || fold[at + 1] == '\0') {
         return fold;
+    }
     return fold + at + 1;
 }
 
@@ -389,9 +430,11 @@ void ascii_fold(const char *text, char *to, size_t room)
 {
     size_t length = 0;
 
-    if (room == 0)
+    if (room == 0) {
         return;
-    for (; text[length] != '\0' && length < room - 1; length++)
+    }
+    for (; text[length] != '\0' && length < room - 1; length++) {
         to[length] = lower(text[length]);
+    }
     to[length] = '\0';
 }

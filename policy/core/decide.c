@@ -103,6 +103,14 @@ static void check_identity(const struct judgement *judgement, struct trail_step 
     }
 }
 
+/* user@[127.0.0.1] is somebody here to whoever answers it, though not to the MTA as a recipient. */
+static bool is_loopback_literal(const struct address *address)
+{
+    struct ip ip;
+
+    return address->literal && ip_parse(address->domain, &ip) && ip_is_loopback(&ip);
+}
+
 static void check_sender(const struct judgement *judgement, struct trail_step *step)
 {
     const struct address *sender = &judgement->sender;
@@ -121,7 +129,8 @@ static void check_sender(const struct judgement *judgement, struct trail_step *s
         return;
     }
     struct rule domain, address;
-    if (policy_domain(judgement->policy, judgement->facts, sender, &domain) == DOMAIN_OURS) {
+    if (policy_domain(judgement->policy, judgement->facts, sender, &domain) == DOMAIN_OURS ||
+        is_loopback_literal(sender)) {
         step->rule = domain;
         refuse(step, REASON_SENDER_SPOOFED);
     } else if (policy_receive_only(judgement->policy, judgement->facts, sender, &address)) {
@@ -149,6 +158,10 @@ static void check_relay(const struct judgement *judgement, struct trail_step *st
 {
     if (judgement->local) {
         step->rule = judgement->domain_rule;
+        if (judgement->facts->not_for_mta && stranger(judgement)) {
+            /* the tables call it ours, the MTA would send it on: a row too much */
+            refuse(step, REASON_RELAY_DENIED);
+        }
     } else if (judgement->login) {
         step->rule = judgement->identity.rule;
     } else if (judgement->client_host) {
@@ -262,6 +275,14 @@ static void pass(const struct judgement *judgement, struct verdict *verdict)
     }
 }
 
+/* In client_host, and no narrower row says reject or tempfail: what such a row carves out has no right
+ * to relay, whatever the mode of the check listed and whoever is exempt from it. */
+static bool is_client_host(const struct policy *policy, const struct ip *client, struct rule *rule)
+{
+    return policy_client_host(policy, client, rule) &&
+           policy_listed(policy, client, false, NULL) <= LISTING_ACCEPT;
+}
+
 void decide(const struct policy *policy, const struct facts *facts, const struct usage *usage,
             struct moment now, struct verdict *verdict)
 {
@@ -273,8 +294,7 @@ void decide(const struct policy *policy, const struct facts *facts, const struct
     address_parse(facts->recipient.bytes, facts->recipient.size, &judgement.recipient);
     judgement.login = facts->login.size > 0;
     judgement.client_host =
-        facts->client_known &&
-        policy_client_host(policy, &facts->client, &judgement.client_host_rule);
+        facts->client_known && is_client_host(policy, &facts->client, &judgement.client_host_rule);
     if (judgement.login) {
         judgement.identity = policy_identity(policy, &facts->login);
     }

@@ -34,6 +34,8 @@ struct facts {
     bool client_known;   /* false: the MTA could not say from where ("unknown") */
     bool submission;     /* non-SMTP: the MTA's own command line, never refused */
     struct ip client;    /* of use if client_known */
+    bool not_for_mta;    /* the MTA has said already that the recipient is none of its own: only a right to
+                            relay can let it pass */
     bool listener_known;
     struct ip listener;  /* the address of ours that the client has reached */
     struct text client_name; /* reverse DNS as the MTA found it: belongs to the client, proves nothing */

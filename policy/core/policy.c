@@ -88,43 +88,48 @@ enum check_mode policy_check_mode(const struct policy *policy, enum check check,
 
 /* -- names ---------------------------------------------------------------------------------- */
 
-static enum domain_kind own_kind(enum table table, int64_t row, struct rule *rule)
-{
-    rule_set(rule, table, row);
-    return DOMAIN_OURS;
-}
-
-/* local_domain, the name itself or the nearest one above it that speaks for its subdomains. */
+/* The local_domain row of the name itself. */
 static const struct local_domain_row *find_local_domain(const struct policy *policy,
                                                         const char *domain)
 {
     const struct local_domain_row *rows = policy->rows->local_domain.items;
+    struct namemap_span span = namemap_find(&policy->local_domain, domain);
 
-    for (const char *at = domain; *at != '\0';) {
-        struct namemap_span span = namemap_find(&policy->local_domain, at);
-        if (span.count > 0 && (at == domain || rows[span.entries->payload].subdomains)) {
-            return &rows[span.entries->payload];
+    return span.count > 0 ? &rows[span.entries->payload] : NULL;
+}
+
+/* The nearest local_domain row above the name that speaks for its subdomains. */
+static const struct local_domain_row *find_parent_domain(const struct policy *policy,
+                                                         const char *domain)
+{
+    for (const char *dot = strchr(domain, '.'); dot != NULL; dot = strchr(dot + 1, '.')) {
+        const struct local_domain_row *row = find_local_domain(policy, dot + 1);
+        if (row != NULL && row->subdomains) {
+            return row;
         }
-        at = strchr(at, '.');
-        if (at == NULL) {
-            break;
-        }
-        at++;
     }
     return NULL;
 }
 
-/* An address of this host: the one the client has reached, or loopback. */
-static bool own_address(const struct facts *facts, const struct ip *ip)
+/* The address of this host that the client has reached. */
+static bool is_listener(const struct facts *facts, const struct ip *ip)
 {
-    return ip_is_loopback(ip) ||
-           (facts->listener_known && ip_compare(&facts->listener, ip) == 0);
+    return facts->listener_known && ip_compare(&facts->listener, ip) == 0;
 }
 
+static bool is_host(const struct facts *facts, const char *domain)
+{
+    char host[ADDRESS_DOMAIN_ROOM];
+
+    return facts->host.size > 0 && domain_fold(facts->host.bytes, facts->host.size, host) &&
+           strcmp(host, domain) == 0;
+}
+
+/* A row for the very name speaks first, then our own names, then a row for a domain above it: a host of
+ * ours below a customer's domain stays ours. */
 static enum domain_kind domain_kind(const struct policy *policy, const struct facts *facts,
                                     const char *domain, bool literal, struct rule *rule)
 {
-    char host[ADDRESS_DOMAIN_ROOM];
     struct ip ip;
 
     rule_set(rule, TABLE_NONE, 0);
@@ -132,23 +137,27 @@ static enum domain_kind domain_kind(const struct policy *policy, const struct fa
         return DOMAIN_OURS; /* a bare name belongs to the MTA's own host name */
     }
     if (literal) {
-        return ip_parse(domain, &ip) && own_address(facts, &ip) ? DOMAIN_OURS : DOMAIN_FOREIGN;
+        /* Not all of loopback: what is not an address of the MTA it would send on. */
+        return ip_parse(domain, &ip) && is_listener(facts, &ip) ? DOMAIN_OURS : DOMAIN_FOREIGN;
     }
     const struct local_domain_row *row = find_local_domain(policy, domain);
-    if (row != NULL) {
-        rule_set(rule, TABLE_LOCAL_DOMAIN, row->id);
-        return row->anyone ? DOMAIN_ANYONE : DOMAIN_OURS;
-    }
-    struct namemap_span span = namemap_find(&policy->own_name, domain);
-    if (span.count > 0) {
+    struct namemap_span own = namemap_find(&policy->own_name, domain);
+    if (row == NULL && own.count > 0) {
         const struct name_row *names = policy->rows->own_name.items;
-        return own_kind(TABLE_OWN_NAME, names[span.entries->payload].id, rule);
-    }
-    if (facts->host.size > 0 && domain_fold(facts->host.bytes, facts->host.size, host) &&
-        strcmp(host, domain) == 0) {
+        rule_set(rule, TABLE_OWN_NAME, names[own.entries->payload].id);
         return DOMAIN_OURS;
     }
-    return DOMAIN_FOREIGN;
+    if (row == NULL && is_host(facts, domain)) {
+        return DOMAIN_OURS;
+    }
+    if (row == NULL) {
+        row = find_parent_domain(policy, domain);
+    }
+    if (row == NULL) {
+        return DOMAIN_FOREIGN;
+    }
+    rule_set(rule, TABLE_LOCAL_DOMAIN, row->id);
+    return row->anyone ? DOMAIN_ANYONE : DOMAIN_OURS;
 }
 
 enum domain_kind policy_domain(const struct policy *policy, const struct facts *facts,
@@ -160,19 +169,28 @@ enum domain_kind policy_domain(const struct policy *policy, const struct facts *
 bool policy_helo_is_ours(const struct policy *policy, const struct facts *facts, struct rule *rule)
 {
     char name[ADDRESS_DOMAIN_ROOM], text[ADDRESS_DOMAIN_ROOM];
+    const char *from = facts->helo.bytes;
+    size_t size = facts->helo.size;
     struct ip ip;
 
     rule_set(rule, TABLE_NONE, 0);
-    if (facts->helo.size == 0 || facts->helo.size >= sizeof text ||
-        memchr(facts->helo.bytes, '\0', facts->helo.size) != NULL) {
+    /* Brackets and dots around a name or an address make it no less ours. */
+    while (size > 0 && (from[0] == '[' || from[0] == ' ')) {
+        from++;
+        size--;
+    }
+    while (size > 0 && strchr("]. ", from[size - 1]) != NULL) {
+        size--;
+    }
+    if (size == 0 || size >= sizeof text || memchr(from, '\0', size) != NULL) {
         return false;
     }
-    memcpy(text, facts->helo.bytes, facts->helo.size);
-    text[facts->helo.size] = '\0';
+    memcpy(text, from, size);
+    text[size] = '\0';
     if (ip_parse(text, &ip)) {
-        return own_address(facts, &ip);
+        return ip_is_loopback(&ip) || is_listener(facts, &ip);
     }
-    return domain_fold(text, facts->helo.size, name) &&
+    return domain_fold(text, size, name) &&
            domain_kind(policy, facts, name, false, rule) == DOMAIN_OURS;
 }
 
@@ -302,26 +320,49 @@ bool policy_exempt(const struct policy *policy, enum check check, const struct i
 
 /* -- identities ----------------------------------------------------------------------------- */
 
-/* The forms in which a login is looked up: as given, and without its realm ("" when it has none). */
+/* The forms in which a login is looked up: as given; without its realm or login_domain; with
+ * login_domain. "" where there is none. taro and taro@login_domain are one person, so a row for either
+ * speaks for both. */
+enum { LOGIN_FORMS = 3 };
+
 struct login_forms {
-    char given[ADDRESS_PATH_MOST + 1];
-    char bare[ADDRESS_PATH_MOST + 1];
+    char form[LOGIN_FORMS][ADDRESS_PATH_MOST + 1];
 };
+
+/* Does the text stand for this domain? */
+static bool same_domain(const char *setting, const char *domain)
+{
+    char folded[ADDRESS_DOMAIN_ROOM];
+
+    return setting[0] != '\0' && domain_fold(setting, strlen(setting), folded) &&
+           strcmp(folded, domain) == 0;
+}
 
 static void login_forms(const struct policy *policy, const struct text *login,
                         struct login_forms *forms)
 {
-    char realm[ADDRESS_DOMAIN_ROOM];
-    const char *setting = policy_text(policy, SETTING_LOGIN_REALM);
+    const char *login_domain = policy_text(policy, SETTING_LOGIN_DOMAIN);
+    char domain[ADDRESS_DOMAIN_ROOM];
+    char *given = forms->form[0], *bare = forms->form[1], *full = forms->form[2];
 
-    login_fold(login->bytes, login->size, forms->given);
-    forms->bare[0] = '\0';
-    const char *at = strrchr(forms->given, '@');
-    if (setting[0] != '\0' && at != NULL && at != forms->given &&
-        domain_fold(setting, strlen(setting), realm) && strcmp(at + 1, realm) == 0) {
-        size_t size = (size_t)(at - forms->given);
-        memcpy(forms->bare, forms->given, size);
-        forms->bare[size] = '\0';
+    login_fold(login->bytes, login->size, given);
+    bare[0] = full[0] = '\0';
+    const char *at = strrchr(given, '@');
+    if (at != NULL && at != given &&
+        (same_domain(policy_text(policy, SETTING_LOGIN_REALM), at + 1) ||
+         same_domain(login_domain, at + 1))) {
+        size_t size = (size_t)(at - given);
+        memcpy(bare, given, size);
+        bare[size] = '\0';
+    }
+    const char *local = at == NULL ? given : bare;
+    if (local[0] != '\0' && strchr(local, '@') == NULL && login_domain[0] != '\0' &&
+        domain_fold(login_domain, strlen(login_domain), domain) &&
+        strlen(local) + strlen(domain) < ADDRESS_PATH_MOST) {
+        size_t size = strlen(local);
+        memcpy(full, local, size);
+        full[size] = '@';
+        memcpy(full + size + 1, domain, strlen(domain) + 1);
     }
 }
 
@@ -332,14 +373,13 @@ struct identity policy_identity(const struct policy *policy, const struct text *
     int64_t now = seal_second(policy);
 
     login_forms(policy, login, &forms);
-    const char *names[] = {forms.given, forms.bare, "*"};
-    for (size_t i = 0; i < 3; i++) {
-        /* A client may well log in as "*" or as nobody: only the third name may find the row *. */
-        if (names[i][0] == '\0' || (i < 2 && strcmp(names[i], "*") == 0) ||
-            login->size > ADDRESS_PATH_MOST) {
+    for (size_t i = 0; i <= LOGIN_FORMS && login->size <= ADDRESS_PATH_MOST; i++) {
+        const char *name = i < LOGIN_FORMS ? forms.form[i] : "*";
+        /* A client may well log in as "*": only the last turn may find the row *. */
+        if (name[0] == '\0' || (i < LOGIN_FORMS && strcmp(name, "*") == 0)) {
             continue;
         }
-        struct namemap_span span = namemap_find(&policy->identity, names[i]);
+        struct namemap_span span = namemap_find(&policy->identity, name);
         for (size_t n = 0; n < span.count; n++) {
             const struct identity_row *row = &rows[span.entries[n].payload];
             if (in_force(row->expires, now)) {
@@ -351,42 +391,51 @@ struct identity policy_identity(const struct policy *policy, const struct text *
     return (struct identity){false, false, SENDERS_LISTED, {TABLE_NONE, 0}};
 }
 
+/* Finds the account behind a login, however it is dressed: blanks around it, a realm, a tag. */
+static void bare_account(const struct policy *policy, const char *login, char *to)
+{
+    const char *delimiters = policy_text(policy, SETTING_RECIPIENT_DELIMITER);
+    size_t size = 0;
+
+    while (*login == ' ') {
+        login++;
+    }
+    while (login[size] != '\0' && strchr("@%/\\ ", login[size]) == NULL &&
+           (size == 0 || strchr(delimiters, login[size]) == NULL)) {
+        size++;
+    }
+    memcpy(to, login, size);
+    to[size] = '\0';
+}
+
 bool policy_login_receive_only(const struct policy *policy, const struct text *login,
                                struct rule *rule)
 {
     const struct name_row *rows = policy->rows->receive_only.items;
+    const char *login_domain = policy_text(policy, SETTING_LOGIN_DOMAIN);
+    char account[ADDRESS_PATH_MOST + 1], full[ADDRESS_FORM_ROOM] = "";
+    char domain[ADDRESS_DOMAIN_ROOM];
     struct login_forms forms;
+    struct namemap_span span = {NULL, 0};
 
     login_forms(policy, login, &forms);
     rule_set(rule, TABLE_NONE, 0);
-    for (int i = 0; i < 2; i++) {
-        const char *name = i == 0 ? forms.given : forms.bare;
-        if (name[0] == '\0') {
-            continue;
-        }
-        struct namemap_span span = namemap_find(&policy->receive_only, name);
-        const char *at = strrchr(name, '@');
-        const char *domain = at != NULL ? at + 1 : policy_text(policy, SETTING_LOGIN_DOMAIN);
-        char local[ADDRESS_PATH_MOST + 1], form[ADDRESS_FORM_ROOM];
-        size_t size = at != NULL ? (size_t)(at - name) : strlen(name);
-        memcpy(local, name, size);
-        local[size] = '\0';
-        char folded[ADDRESS_DOMAIN_ROOM] = "";
-        if (span.count == 0 && domain_fold(domain, strlen(domain), folded)) {
-            snprintf(form, sizeof form, "%s@%s", local, folded);
-            span = namemap_find(&policy->receive_only, form);
-        }
-        /* A row without @ speaks for every login of that name: a realm that nobody told us of must not
-         * turn postmaster into somebody else. */
-        if (span.count == 0 && at != NULL) {
-            span = namemap_find(&policy->receive_only, local);
-        }
-        if (span.count > 0) {
-            rule_set(rule, TABLE_RECEIVE_ONLY, rows[span.entries->payload].id);
-            return true;
+    /* A row without @ speaks for every login of that name: a realm that nobody told us of must not
+     * turn postmaster into somebody else. */
+    bare_account(policy, forms.form[0], account);
+    if (domain_fold(login_domain, strlen(login_domain), domain)) {
+        snprintf(full, sizeof full, "%s@%s", account, domain);
+    }
+    const char *names[] = {forms.form[0], forms.form[1], forms.form[2], account, full};
+    for (size_t i = 0; i < sizeof names / sizeof names[0] && span.count == 0; i++) {
+        if (names[i][0] != '\0') {
+            span = namemap_find(&policy->receive_only, names[i]);
         }
     }
-    return false;
+    if (span.count > 0) {
+        rule_set(rule, TABLE_RECEIVE_ONLY, rows[span.entries->payload].id);
+    }
+    return span.count > 0;
 }
 
 /* The n-th name under which rows of identity_sender and identity_host speak for the login: its own
@@ -395,10 +444,9 @@ static const char *row_name(const struct policy *policy, const struct login_form
                             const struct identity *identity, int n)
 {
     const struct identity_row *rows = policy->rows->identity.items;
-    const char *name = n == 0 ? forms->given : n == 1 ? forms->bare : "";
 
-    if (n < 2) {
-        return strcmp(name, "*") == 0 ? "" : name;
+    if (n < LOGIN_FORMS) {
+        return strcmp(forms->form[n], "*") == 0 ? "" : forms->form[n];
     }
     struct namemap_span span = namemap_find(&policy->identity, "*");
     return identity->known && span.count > 0 &&
@@ -418,11 +466,11 @@ bool policy_identity_host(const struct policy *policy, const struct text *login,
 
     rule_set(rule, TABLE_NONE, 0);
     login_forms(policy, login, &forms);
-    for (int n = 0; n < 3; n++) {
+    for (int n = 0; n <= LOGIN_FORMS; n++) {
         struct namemap_span span =
             namemap_find(&policy->identity_host, row_name(policy, &forms, identity, n));
         /* The rows of the login itself replace those of *. */
-        for (size_t i = 0; i < span.count && !(n == 2 && any); i++) {
+        for (size_t i = 0; i < span.count && !(n == LOGIN_FORMS && any); i++) {
             const struct range_row *row = &rows[span.entries[i].payload];
             if (client_known && in_force(row->expires, now) && range_holds(&row->range, client)) {
                 rule_set(rule, TABLE_IDENTITY_HOST, row->id);
@@ -474,11 +522,11 @@ bool policy_identity_sender(const struct policy *policy, const struct text *logi
     }
     login_forms(policy, login, &forms);
     if (identity->senders == SENDERS_OWN &&
-        (own_sender(policy, forms.given, fold, sender->domain) ||
-         own_sender(policy, forms.bare, fold, sender->domain))) {
+        (own_sender(policy, forms.form[0], fold, sender->domain) ||
+         own_sender(policy, forms.form[1], fold, sender->domain))) {
         return true;
     }
-    for (int n = 0; n < 3; n++) {
+    for (int n = 0; n <= LOGIN_FORMS; n++) {
         struct namemap_span span =
             namemap_find(&policy->identity_sender, row_name(policy, &forms, identity, n));
         for (size_t i = 0; i < span.count; i++) {
@@ -629,7 +677,7 @@ bool policy_account(const struct policy *policy, size_t n, char to[ADDRESS_PATH_
     const struct identity_row *identities = rows->identity.items;
     const struct name_row *receivers = rows->receive_only.items;
     const struct identity_sender_row *senders = rows->identity_sender.items;
-    const char *text = NULL, *domain = NULL;
+    const char *text = "", *domain = NULL;
 
     if (n < rows->identity.count) {
         text = rows_text(rows, identities[n].name);

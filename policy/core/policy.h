@@ -52,7 +52,7 @@ enum domain_kind policy_domain(const struct policy *policy, const struct facts *
  * own address, bare or as a literal? */
 bool policy_helo_is_ours(const struct policy *policy, const struct facts *facts, struct rule *rule);
 
-/* Is the address receive-only? A row without @ speaks for every local domain. */
+/* Is the address receive-only, its BATV tag taken off? A row without @ speaks for every local domain. */
 bool policy_receive_only(const struct policy *policy, const struct facts *facts,
                          const struct address *address, struct rule *rule);
 /* Is the address a spam trap? A row without @ speaks for every local domain. */

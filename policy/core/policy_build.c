@@ -350,7 +350,7 @@ static enum status take_spam_trap(const struct intake *in)
 
 static enum status take_client_host(const struct intake *in)
 {
-    struct range range;
+    struct range range, nat64;
     int64_t expires;
     enum status status = cell_range(in, 0, &range);
 
@@ -359,6 +359,12 @@ static enum status take_client_host(const struct intake *in)
     }
     if (status != STATUS_OK) {
         return status;
+    }
+    ip_parse("64:ff9b::", &nat64.first);
+    ip_parse("64:ff9b::ffff:ffff", &nat64.last);
+    if (range_holds(&nat64, &range.first) || range_holds(&range, &nat64.first)) {
+        return bad(in, "range", " reaches into 64:ff9b::/96, behind which all of IPv4 stands (RFC 6052)",
+                   NULL, 0);
     }
     struct range_row *row = list_add(&in->rows->client_host);
     if (row == NULL) {

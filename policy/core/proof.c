@@ -3,6 +3,7 @@
 #include "core/proof.h"
 
 #include <inttypes.h>
+#include <libpsl.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -32,6 +33,7 @@ static const char *const recipients[] = {
     "<@%H:%U@%E>",     "<@[%I]:%U@%E>",     "<%E!%U>",           "<%E!%U@%D>",
     "<%E!%U@%H>",      "<%U%%E%%E@%D>",     "<\"%U\\@%E\"@%D>",  "<@%U@%E>",
     "<%U@[%I]@%E>",    "<\"%U\"@%E>",       "<%U@%E.>",          "<%U@[198.51.100.1]>",
+    "<%U@[127.0.0.5]>",
 };
 
 enum {
@@ -163,6 +165,28 @@ static void try_neighbours(struct battery *battery, const char *sender, const ch
     }
 }
 
+/* com, co.jp, com.au: a local_domain row that calls all below it ours would open the relay to
+ * everybody there. Whatever the list of public suffixes knows is tried. */
+static void try_public_suffixes(struct battery *battery)
+{
+    const psl_ctx_t *list = psl_builtin();
+    const char *domain;
+
+    for (size_t i = 0; list != NULL; i++) {
+        if ((domain = policy_local_domain(battery->policy, i, NULL)) == NULL) {
+            return;
+        }
+        if (psl_is_public_suffix2(list, domain, PSL_TYPE_ICANN | PSL_TYPE_NO_STAR_RULE) != 0) {
+            char recipient[ADDRESS_FORM_ROOM];
+            snprintf(recipient, sizeof recipient, "<someone@sekisho-proof-5d1e.%s>", domain);
+            struct proof_case tried = {.form = "<%U@%E>", .client = "unknown",
+                                       .helo = "stranger.invalid", .sender = "<>",
+                                       .recipient = recipient};
+            try_one(battery, &tried);
+        }
+    }
+}
+
 enum status proof_run(const struct policy *policy,
                       void (*each)(void *context, const struct proof_case *), void *context,
                       size_t *cases, struct why *why)
@@ -218,6 +242,7 @@ enum status proof_run(const struct policy *policy,
         snprintf(sender, sizeof sender, "<%s>", account);
         try_forms(&battery, clients[i % client_count], battery.host, sender, domain, i);
     }
+    try_public_suffixes(&battery);
     try_neighbours(&battery, "<someone@sekisho-proof-5d1e.com>", domain);
     if (cases != NULL) {
         *cases = battery.cases;

@@ -14,7 +14,7 @@ enum {
     CIDR_MARGIN = 8 /* libcidr reads up to so many bytes before the text it is given */
 };
 
-static const unsigned char mapped_prefix[12] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff };
+static const unsigned char mapped_prefix[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
 
 /* ---- single addresses ---- */
 
@@ -25,7 +25,7 @@ bool ip_is_ipv4(const struct ip *ip)
 
 bool ip_is_loopback(const struct ip *ip)
 {
-    static const struct ip one = { { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1 } };
+    static const struct ip one = {{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}};
 
     return ip_is_ipv4(ip) ? ip->byte[12] == 127 : ip_compare(ip, &one) == 0;
 }
@@ -69,11 +69,13 @@ static int read_number(const char *text, size_t size, int most)
 {
     int value = 0;
 
-    if (size < 1 || size > 3 || (size > 1 && text[0] == '0'))
+    if (size < 1 || size > 3 || (size > 1 && text[0] == '0')) {
         return -1;
+    }
     for (size_t i = 0; i < size; i++) {
-        if (!is_digit(text[i]))
+        if (!is_digit(text[i])) {
             return -1;
+        }
         value = value * 10 + (text[i] - '0');
     }
     return value <= most ? value : -1;
@@ -86,12 +88,15 @@ static bool lex_ipv4(const char *text, size_t size)
     for (int octet = 0; octet < 4; octet++) {
         size_t digits = 0;
 
-        if (octet > 0 && (at == size || text[at++] != '.'))
+        if (octet > 0 && (at == size || text[at++] != '.')) {
             return false;
-        while (at + digits < size && digits < 4 && is_digit(text[at + digits]))
+        }
+        while (at + digits < size && digits < 4 && is_digit(text[at + digits])) {
             digits++;
-        if (read_number(text + at, digits, 255) < 0)
+        }
+        if (read_number(text + at, digits, 255) < 0) {
             return false;
+        }
         at += digits;
     }
     return at == size;
@@ -109,25 +114,30 @@ static bool lex_ipv6(const char *text, size_t size)
         if (text[at] == ':') {
             at++;
             if (at < size && text[at] == ':') {
-                if (gap)
+                if (gap) {
                     return false;
+                }
                 gap = true;
                 at++;
-                if (at == size)
+                if (at == size) {
                     break;
+                }
             } else if (groups == 0) {
                 return false;
             }
         } else if (at > 0) {
             return false;
         }
-        while (at + digits < size && digits < 5 && is_hex(text[at + digits]))
+        while (at + digits < size && digits < 5 && is_hex(text[at + digits])) {
             digits++;
-        if (digits < 1 || digits > 4)
+        }
+        if (digits < 1 || digits > 4) {
             return false;
+        }
         if (at + digits < size && text[at + digits] == '.') {
-            if (!lex_ipv4(text + at, size - at))
+            if (!lex_ipv4(text + at, size - at)) {
                 return false;
+            }
             groups += 2;
             break;
         }
@@ -144,28 +154,34 @@ static bool read_address(const char *text, size_t size, struct ip *ip)
     unsigned char byte[16];
     bool colon;
 
-    if (size < 2 || size > ADDRESS_MOST)
+    if (size < 2 || size > ADDRESS_MOST) {
         return false;
+    }
     colon = memchr(text, ':', size) != NULL;
-    if (colon ? !lex_ipv6(text, size) : !lex_ipv4(text, size))
+    if (colon ? !lex_ipv6(text, size) : !lex_ipv4(text, size)) {
         return false;
+    }
     memcpy(copy, text, size);
     copy[size] = '\0';
-    if (inet_pton(colon ? AF_INET6 : AF_INET, copy, byte) != 1)
+    if (inet_pton(colon ? AF_INET6 : AF_INET, copy, byte) != 1) {
         return false;
+    }
     *ip = colon ? ip_from_ipv6(byte) : ip_from_ipv4(byte);
     return true;
 }
 
 static bool is_zone(const char *text, size_t size)
 {
-    if (size < 1 || size > ZONE_MOST)
+    if (size < 1 || size > ZONE_MOST) {
         return false;
+    }
     for (size_t i = 0; i < size; i++) {
         bool letter = (text[i] >= 'a' && text[i] <= 'z') || (text[i] >= 'A' && text[i] <= 'Z');
 
-        if (!letter && !is_digit(text[i]) && (text[i] == '\0' || strchr("._-:@", text[i]) == NULL))
+        if (!letter && !is_digit(text[i]) &&
+            (text[i] == '\0' || strchr("._-:@", text[i]) == NULL)) {
             return false;
+        }
     }
     return true;
 }
@@ -176,13 +192,15 @@ static size_t tag_length(const char *text, size_t size)
     static const char tag[] = "ipv6:";
     size_t length = sizeof tag - 1;
 
-    if (size < length)
+    if (size < length) {
         return 0;
+    }
     for (size_t i = 0; i < length; i++) {
         char lower = text[i] >= 'A' && text[i] <= 'Z' ? (char)(text[i] + 'a' - 'A') : text[i];
 
-        if (lower != tag[i])
+        if (lower != tag[i]) {
             return 0;
+        }
     }
     return length;
 }
@@ -201,18 +219,22 @@ bool ip_parse(const char *text, struct ip *ip)
     tag = tag_length(text, size);
     text += tag;
     size -= tag;
-    if (tag > 0 && memchr(text, ':', size) == NULL)
+    if (tag > 0 && memchr(text, ':', size) == NULL) {
         return false;
+    }
     zone = memchr(text, '%', size);
     if (zone != NULL) {
-        if (!is_zone(zone + 1, size - (size_t)(zone - text) - 1))
+        if (!is_zone(zone + 1, size - (size_t)(zone - text) - 1)) {
             return false;
+        }
         size = (size_t)(zone - text);
     }
-    if (!read_address(text, size, &read))
+    if (!read_address(text, size, &read)) {
         return false;
-    if (zone != NULL && ip_is_ipv4(&read))
+    }
+    if (zone != NULL && ip_is_ipv4(&read)) {
         return false;
+    }
     *ip = read;
     return true;
 }
@@ -221,10 +243,12 @@ bool ip_parse(const char *text, struct ip *ip)
 
 static char *put_decimal(char *to, unsigned value)
 {
-    if (value >= 100)
+    if (value >= 100) {
         *to++ = (char)('0' + value / 100);
-    if (value >= 10)
+    }
+    if (value >= 10) {
         *to++ = (char)('0' + value / 10 % 10);
+    }
     *to++ = (char)('0' + value % 10);
     *to = '\0';
     return to;
@@ -235,8 +259,9 @@ static char *put_hex(char *to, unsigned value)
     static const char digits[] = "0123456789abcdef";
 
     for (int shift = 12; shift >= 0; shift -= 4) {
-        if (shift == 0 || value >> shift != 0)
+        if (shift == 0 || value >> shift != 0) {
             *to++ = digits[value >> shift & 15];
+        }
     }
     *to = '\0';
     return to;
@@ -245,8 +270,9 @@ static char *put_hex(char *to, unsigned value)
 static char *put_ipv4(char *to, const unsigned char *byte)
 {
     for (int i = 0; i < 4; i++) {
-        if (i > 0)
+        if (i > 0) {
             *to++ = '.';
+        }
         to = put_decimal(to, byte[i]);
     }
     return to;
@@ -280,8 +306,9 @@ static char *put_ipv6(char *to, const struct ip *ip)
             group += gap_length;
             continue;
         }
-        if (group > 0 && group != gap + gap_length)
+        if (group > 0 && group != gap + gap_length) {
             *to++ = ':';
+        }
         to = put_hex(to, group_of(ip, group));
         group++;
     }
@@ -314,16 +341,18 @@ static int block_length(const struct range *range)
     while (length < 128) {
         unsigned differ = range->first.byte[length / 8] ^ range->last.byte[length / 8];
 
-        if ((differ >> (7 - length % 8) & 1) != 0)
+        if ((differ >> (7 - length % 8) & 1) != 0) {
             break;
+        }
         length++;
     }
     for (int bit = length; bit < 128; bit++) {
         int shift = 7 - bit % 8;
 
         if ((range->first.byte[bit / 8] >> shift & 1) != 0 ||
-            (range->last.byte[bit / 8] >> shift & 1) != 1)
+            (range->last.byte[bit / 8] >> shift & 1) != 1) {
             return -1;
+        }
     }
     return length;
 }
@@ -358,10 +387,12 @@ static enum status refuse(const char *text, size_t size, struct why *why, const 
 {
     char shown[160];
 
-    if (why == NULL)
+    if (why == NULL) {
         return STATUS_BAD;
-    if (size == 0)
+    }
+    if (size == 0) {
         return why_set(why, STATUS_BAD, "an empty text is no address, block or range");
+    }
     printable_copy(shown, sizeof shown, text, size, 2 * ADDRESS_MOST + 1);
     return why_set(why, STATUS_BAD, "%s %s%s", shown, remark, block);
 }
@@ -371,37 +402,44 @@ static const char *address_remark(const char *text, size_t size)
 {
     bool zero = false;
 
-    if (size == 0)
+    if (size == 0) {
         return "lacks an address";
+    }
     for (size_t i = 0; i < size; i++) {
         bool starts = i == 0 || text[i - 1] == '.';
 
-        if (text[i] == ' ' || (text[i] >= '\t' && text[i] <= '\r'))
+        if (text[i] == ' ' || (text[i] >= '\t' && text[i] <= '\r')) {
             return "has white space in it";
-        if (text[i] == '%')
+        }
+        if (text[i] == '%') {
             return "names a zone: a table holds none";
-        if (starts && text[i] == '0' && i + 1 < size && is_digit(text[i + 1]))
+        }
+        if (starts && text[i] == '0' && i + 1 < size && is_digit(text[i + 1])) {
             zero = true;
+        }
     }
-    if (zero)
+    if (zero) {
         return "has a number with a leading zero, which some read as octal";
+    }
     return "is not an address, a block 192.0.2.0/24 or a range 192.0.2.1-192.0.2.9";
 }
 
 static bool from_cidr(const CIDR *cidr, bool ipv4, struct ip *ip)
 {
-    struct in_addr in = { 0 };
-    struct in6_addr in6 = { 0 };
+    struct in_addr in = {0};
+    struct in6_addr in6 = {0};
     unsigned char byte[4];
 
     if (ipv4) {
-        if (cidr_to_inaddr(cidr, &in) == NULL)
+        if (cidr_to_inaddr(cidr, &in) == NULL) {
             return false;
+        }
         memcpy(byte, &in.s_addr, sizeof byte);
         *ip = ip_from_ipv4(byte);
     } else {
-        if (cidr_to_in6addr(cidr, &in6) == NULL)
+        if (cidr_to_in6addr(cidr, &in6) == NULL) {
             return false;
+        }
         *ip = ip_from_ipv6(in6.s6_addr);
     }
     return true;
@@ -410,7 +448,7 @@ static bool from_cidr(const CIDR *cidr, bool ipv4, struct ip *ip)
 /* First and last address of the block that holds ip. */
 static enum status find_block(const struct ip *ip, int length, struct range *block, struct why *why)
 {
-    char room[CIDR_MARGIN + IP_TEXT + 4] = { 0 };
+    char room[CIDR_MARGIN + IP_TEXT + 4] = {0};
     bool ipv4 = ip_is_ipv4(ip);
     CIDR *cidr = NULL, *first = NULL, *last = NULL;
     enum status status = STATUS_BROKEN;
@@ -452,22 +490,29 @@ static enum status parse_block(const char *text, size_t size, size_t slash, stru
     int length;
     enum status status;
 
-    if (!read_address(text, slash, &ip))
+    if (!read_address(text, slash, &ip)) {
         return refuse(text, size, why, address_remark(text, slash), "");
-    if (memchr(tail, '.', tail_size) != NULL)
+    }
+    if (memchr(tail, '.', tail_size) != NULL) {
         return refuse(text, size, why, "has a netmask: write the length, as in 10.0.0.0/8", "");
+    }
     length = read_number(tail, tail_size, colon ? 128 : 32);
-    if (length < 0)
-        return refuse(text, size, why, colon ? "needs a length from 0 to 128 after the slash" :
-                                               "needs a length from 0 to 32 after the slash", "");
+    if (length < 0) {
+        return refuse(text, size, why,
+                      colon ? "needs a length from 0 to 128 after the slash"
+                            : "needs a length from 0 to 32 after the slash",
+                      "");
+    }
     if (colon && ip_is_ipv4(&ip)) {
-        if (length < 96)
+        if (length < 96) {
             return refuse(text, size, why, "is IPv4 written as IPv6: write the IPv4 block", "");
+        }
         length -= 96;
     }
     status = find_block(&ip, length, &block, why);
-    if (status != STATUS_OK)
+    if (status != STATUS_OK) {
         return status;
+    }
     if (ip_compare(&block.first, &ip) != 0) {
         put_block(right, &block.first, (unsigned)length);
         return refuse(text, size, why, "begins inside a block: that block is ", right);
@@ -483,14 +528,18 @@ static enum status parse_ends(const char *text, size_t size, size_t dash, struct
     size_t tail_size = size - dash - 1;
     struct range ends;
 
-    if (!read_address(text, dash, &ends.first))
+    if (!read_address(text, dash, &ends.first)) {
         return refuse(text, size, why, address_remark(text, dash), "");
-    if (!read_address(tail, tail_size, &ends.last))
+    }
+    if (!read_address(tail, tail_size, &ends.last)) {
         return refuse(text, size, why, address_remark(tail, tail_size), "");
-    if (ip_is_ipv4(&ends.first) != ip_is_ipv4(&ends.last))
+    }
+    if (ip_is_ipv4(&ends.first) != ip_is_ipv4(&ends.last)) {
         return refuse(text, size, why, "mixes IPv4 and IPv6", "");
-    if (ip_compare(&ends.first, &ends.last) > 0)
+    }
+    if (ip_compare(&ends.first, &ends.last) > 0) {
         return refuse(text, size, why, "ends before it begins", "");
+    }
     *range = ends;
     return STATUS_OK;
 }
@@ -500,18 +549,23 @@ enum status range_parse(const char *text, size_t size, struct range *range, stru
     const char *dash, *slash;
     struct ip ip;
 
-    if (size == 0)
+    if (size == 0) {
         return refuse(text, size, why, "", "");
+    }
     dash = memchr(text, '-', size);
     slash = memchr(text, '/', size);
-    if (dash != NULL && slash != NULL)
+    if (dash != NULL && slash != NULL) {
         return refuse(text, size, why, "has both a slash and a dash: write a block or a range", "");
-    if (slash != NULL)
+    }
+    if (slash != NULL) {
         return parse_block(text, size, (size_t)(slash - text), range, why);
-    if (dash != NULL)
+    }
+    if (dash != NULL) {
         return parse_ends(text, size, (size_t)(dash - text), range, why);
-    if (!read_address(text, size, &ip))
+    }
+    if (!read_address(text, size, &ip)) {
         return refuse(text, size, why, address_remark(text, size), "");
+    }
     range->first = ip;
     range->last = ip;
     return STATUS_OK;
@@ -548,27 +602,28 @@ struct span {
 #define COUNT_OF(array) (sizeof(array) / sizeof(array)[0])
 
 static const struct span public_ipv4[] = {
-    { 0x00000000, 0x09ffffff }, /* up to 10.0.0.0/8 */
-    { 0x0b000000, 0x643fffff }, /* 100.64.0.0/10 */
-    { 0x64800000, 0x7effffff }, /* 127.0.0.0/8 */
-    { 0x80000000, 0xa9fdffff }, /* 169.254.0.0/16 */
-    { 0xa9ff0000, 0xac0fffff }, /* 172.16.0.0/12 */
-    { 0xac200000, 0xc0a7ffff }, /* 192.168.0.0/16 */
-    { 0xc0a90000, 0xffffffff }  /* the end */
+    {0x00000000, 0x09ffffff}, /* up to 10.0.0.0/8 */
+    {0x0b000000, 0x643fffff}, /* 100.64.0.0/10 */
+    {0x64800000, 0x7effffff}, /* 127.0.0.0/8 */
+    {0x80000000, 0xa9fdffff}, /* 169.254.0.0/16 */
+    {0xa9ff0000, 0xac0fffff}, /* 172.16.0.0/12 */
+    {0xac200000, 0xc0a7ffff}, /* 192.168.0.0/16 */
+    {0xc0a90000, 0xffffffff}  /* the end */
 };
 
 static const struct span public_ipv6[] = {
-    { 0x000000000000, 0xfbffffffffff }, /* up to fc00::/7 */
-    { 0xfe0000000000, 0xfe7fffffffff }, /* fe80::/10 */
-    { 0xfec000000000, 0xffffffffffff }  /* the end */
+    {0x000000000000, 0xfbffffffffff}, /* up to fc00::/7 */
+    {0xfe0000000000, 0xfe7fffffffff}, /* fe80::/10 */
+    {0xfec000000000, 0xffffffffffff}  /* the end */
 };
 
 static uint64_t unit_of(const struct ip *ip, bool is_ipv4)
 {
     uint64_t unit = 0;
 
-    for (int i = is_ipv4 ? 12 : 0; i < (is_ipv4 ? 16 : 6); i++)
+    for (int i = is_ipv4 ? 12 : 0; i < (is_ipv4 ? 16 : 6); i++) {
         unit = unit << 8 | ip->byte[i];
+    }
     return unit;
 }
 
@@ -580,8 +635,9 @@ static uint64_t count_within(const struct span *spans, size_t count, uint64_t fi
         uint64_t from = first > spans[i].first ? first : spans[i].first;
         uint64_t to = last < spans[i].last ? last : spans[i].last;
 
-        if (from <= to)
+        if (from <= to) {
             sum += to - from + 1;
+        }
     }
     return sum;
 }
@@ -599,8 +655,9 @@ void ranges_count_public(struct range *ranges, size_t count, uint64_t *ipv4, uin
 
     *ipv4 = 0;
     *ipv6_48 = 0;
-    if (count > 0)
+    if (count > 0) {
         qsort(ranges, count, sizeof ranges[0], compare_first);
+    }
     /* No sum can overflow: there are 2^32 units of one kind and 2^48 of the other. */
     for (size_t i = 0; i < count; i++) {
         const struct range *range = &ranges[i];
@@ -610,16 +667,20 @@ void ranges_count_public(struct range *ranges, size_t count, uint64_t *ipv4, uin
         uint64_t last = unit_of(&range->last, is_ipv4);
 
         /* ::1 shares its /48 with addresses that do count. */
-        if (ip_is_loopback(&range->first) && ip_compare(&range->first, &range->last) == 0)
+        if (ip_is_loopback(&range->first) && ip_compare(&range->first, &range->last) == 0) {
             continue;
-        if (first < *next)
+        }
+        if (first < *next) {
             first = *next;
-        if (last < first)
+        }
+        if (last < first) {
             continue;
+        }
         *next = last + 1;
-        if (is_ipv4)
+        if (is_ipv4) {
             *ipv4 += count_within(public_ipv4, COUNT_OF(public_ipv4), first, last);
-        else
+        } else {
             *ipv6_48 += count_within(public_ipv6, COUNT_OF(public_ipv6), first, last);
+        }
     }
 }

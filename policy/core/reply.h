@@ -14,7 +14,7 @@ enum { REPLY_TEXT = 480 };
 struct reply {
     const char *code;      /* "550" */
     const char *enhanced;  /* "5.7.1", RFC 3463; of the same class as the code */
-    char text[REPLY_TEXT]; /* printable ASCII: `Relaying denied: ... [sekisho relay-denied #48213]` */
+    char text[REPLY_TEXT]; /* printable ASCII: `Relaying denied ... [sekisho relay-denied #4821]` */
 };
 
 /* The reply to a refusal or deferral. number is that of the decision, 0 = none, which is then not

@@ -20,13 +20,15 @@ static size_t put_byte(char *to, size_t room, unsigned char byte, bool escape)
     static const char digits[] = "0123456789abcdef";
 
     if (!escape) {
-        if (room < 1)
+        if (room < 1) {
             return 0;
+        }
         to[0] = (char)byte;
         return 1;
     }
-    if (room < ESCAPE_LENGTH)
+    if (room < ESCAPE_LENGTH) {
         return 0;
+    }
     to[0] = '\\';
     to[1] = 'x';
     to[2] = digits[byte >> 4];
@@ -41,20 +43,23 @@ enum status why_set(struct why *why, enum status status, const char *format, ...
     va_list arguments;
     size_t length = 0;
 
-    if (why == NULL)
+    if (why == NULL) {
         return status;
+    }
     va_start(arguments, format);
-    if (vsnprintf(raw, sizeof raw, format, arguments) < 0)
+    if (vsnprintf(raw, sizeof raw, format, arguments) < 0) {
         snprintf(raw, sizeof raw, "(the reason cannot be written)");
+    }
     va_end(arguments);
 
     for (const char *from = raw; *from != '\0'; from++) {
         unsigned char byte = (unsigned char)*from;
-        size_t used = put_byte(why->text + length, sizeof why->text - 1 - length, byte,
-                               !is_printable(byte));
+        size_t used =
+            put_byte(why->text + length, sizeof why->text - 1 - length, byte, !is_printable(byte));
 
-        if (used == 0)
+        if (used == 0) {
             break;
+        }
         length += used;
     }
     why->text[length] = '\0';
@@ -67,13 +72,15 @@ size_t printable_copy(char *to, size_t room, const char *text, size_t size, size
     size_t tail_length = 0;
     size_t length = 0;
 
-    if (room == 0)
+    if (room == 0) {
         return 0;
+    }
     if (size > keep) {
         snprintf(tail, sizeof tail, "...(%zu)", size);
         tail_length = strlen(tail);
-        if (tail_length >= room)
+        if (tail_length >= room) {
             tail_length = 0;
+        }
         size = keep;
     }
     for (size_t i = 0; i < size; i++) {
@@ -81,8 +88,9 @@ size_t printable_copy(char *to, size_t room, const char *text, size_t size, size
         size_t used = put_byte(to + length, room - 1 - tail_length - length, byte,
                                !is_printable(byte) || byte == '"' || byte == '\\');
 
-        if (used == 0)
+        if (used == 0) {
             break;
+        }
         length += used;
     }
     memcpy(to + length, tail, tail_length);

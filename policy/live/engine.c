@@ -135,7 +135,7 @@ void engine_rcpt(struct engine *engine, struct message *message, const struct fa
         }
     }
     number_it(engine,
-              !recorded && !(facts->post == POST_DOOR && judged->verdict.action == ACTION_PASS),
+              judged->verdict.action == ACTION_PASS ? facts->post != POST_DOOR : !recorded,
               judged);
     if (message != NULL) {
         if (judged->verdict.reason == REASON_SPAM_TRAP && !message->trapped) {

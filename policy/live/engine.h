@@ -36,7 +36,7 @@ void engine_look(struct engine *engine);
 bool engine_message(struct engine *engine, struct message *message);
 
 /* Judges one recipient by the policy in force. message is NULL at the permit door. recorded: the door has
- * recorded its refusal of this recipient already, so no number is given. Nor is one for what the door
+ * recorded its refusal of this recipient already, so a refusal gets no number again. Nor does what the door
  * permits: the milter records that. Allocates nothing, reads no file; any thread. */
 void engine_rcpt(struct engine *engine, struct message *message, const struct facts *facts,
                  bool recorded, struct judged *judged);

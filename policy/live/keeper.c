@@ -27,6 +27,8 @@ enum {
     SETTLE = 30,            /* ms a changed file must be quiet before it is read ... */
     SETTLE_MOST = 500,      /* ... but no longer than this */
     REMIND_EVERY = 300000,  /* ms between reminders that the policy in force is an old one */
+    LOCK_TRIES = 30,        /* ... 10 ms apart: sekisho status touches the lock for a moment */
+    REPORT_ROOM = 4096,
 };
 
 /* The last sentence told about one trouble, so that it is told once. */
@@ -43,8 +45,18 @@ struct fingerprint {
     struct timespec modified, changed;
 };
 
+/* What status.json tells (sekisho status); times are Unix seconds, 0 = never. */
+struct report {
+    int64_t started, in_force_since, refused_at;
+    uint64_t generation;
+    size_t rows, bytes;
+    const char *origin;          /* "policy.db", "last-good", "" before the first policy */
+    char refusal[256];           /* of the last edit that was refused, also when it is mended */
+    char written[REPORT_ROOM];   /* as it stands in the file */
+};
+
 struct keeper {
-    char *policy_path, *folder, *state_folder, *last_good_path, *sequence_path;
+    char *policy_path, *folder, *state_folder, *last_good_path, *sequence_path, *report_path;
     struct slot *slot;
     struct sequence *sequence;
     keeper_tell *tell;
@@ -57,7 +69,9 @@ struct keeper {
     bool refused;              /* the file as it is now is not in force */
     int64_t sealed_for, next_expiry;
     int64_t reminded;          /* steady clock */
+    struct policydb *unkept;   /* the policy in force, not yet kept as the last good one */
     struct told trouble, state_trouble, keep_trouble;
+    struct report report;
     atomic_bool stopping, look;
 };
 
@@ -134,7 +148,7 @@ static enum status publish(struct keeper *keeper, struct policy *policy, const c
     char sentence[512];
     uint64_t generation;
     int64_t sealed = policy_sealed_at(policy), next = policy_next_expiry(policy);
-    size_t rows = policy_row_count(policy);
+    size_t rows = policy_row_count(policy), bytes = policy_size(policy);
 
     if (slot_replace(keeper->slot, policy, &generation) != STATUS_OK) {
         policy_free(policy);
@@ -143,6 +157,10 @@ static enum status publish(struct keeper *keeper, struct policy *policy, const c
     }
     keeper->sealed_for = sealed;
     keeper->next_expiry = next;
+    keeper->report.generation = generation;
+    keeper->report.in_force_since = moment_now().wall / 1000;
+    keeper->report.rows = rows;
+    keeper->report.bytes = bytes;
     snprintf(sentence, sizeof sentence, "policy %" PRIu64 " in force: %zu rows, %s", generation,
              rows, origin);
     tell(keeper, LOG_INFO, sentence);
@@ -167,6 +185,10 @@ static void tell_refused(struct keeper *keeper, const struct why *why)
              in_force(keeper) ? "the policy before it stays in force"
                               : "no policy is in force: everything that needs one gets 451");
     tell_once(keeper, &keeper->trouble, LOG_ERR, sentence);
+    if (!keeper->refused || strcmp(keeper->report.refusal, why->text) != 0) {
+        keeper->report.refused_at = moment_now().wall / 1000;
+        snprintf(keeper->report.refusal, sizeof keeper->report.refusal, "%s", why->text);
+    }
     keeper->refused = true;
 }
 
@@ -183,11 +205,33 @@ static void take_last_good(struct keeper *keeper)
     if (prepare(keeper->last_good_path, moment_now().wall, &db, &policy, &why) == STATUS_OK) {
         policydb_close(db);
         if (publish(keeper, policy, "the last good one, kept in the state directory") == STATUS_OK) {
+            keeper->report.origin = "last-good";
             tell(keeper, LOG_WARNING,
                  "policy.db is not in force; this is the last good policy from before the restart");
         }
     } else {
         tell(keeper, LOG_ERR, why.text);
+    }
+}
+
+/* Keeps the policy in force as the last good one. Until that has succeeded there is none: an older one
+ * might open at a restart what has been closed since. */
+static void keep_last_good(struct keeper *keeper)
+{
+    struct why why;
+
+    if (keeper->unkept == NULL || keeper->state_lock < 0) {
+        return;
+    }
+    if (policydb_keep(keeper->unkept, keeper->last_good_path, &why) == STATUS_OK) {
+        policydb_close(keeper->unkept);
+        keeper->unkept = NULL;
+        keeper->keep_trouble.text[0] = '\0';
+    } else {
+        char sentence[512];
+        unlink(keeper->last_good_path);
+        snprintf(sentence, sizeof sentence, "the last good policy cannot be kept: %s", why.text);
+        tell_once(keeper, &keeper->keep_trouble, LOG_WARNING, sentence);
     }
 }
 
@@ -209,19 +253,15 @@ static void load(struct keeper *keeper)
     if (publish(keeper, policy, keeper->policy_path) == STATUS_OK) {
         keeper->refused = false;
         keeper->trouble.text[0] = '\0';
+        keeper->report.origin = "policy.db";
+        policydb_close(keeper->unkept);
+        keeper->unkept = db;
+        db = NULL;
     } else {
         keeper->pending = true;
     }
-    if (keeper->state_lock >= 0) {
-        char sentence[512] = "";
-        if (policydb_keep(db, keeper->last_good_path, &why) != STATUS_OK) {
-            snprintf(sentence, sizeof sentence, "the last good policy cannot be kept: %s", why.text);
-            tell_once(keeper, &keeper->keep_trouble, LOG_WARNING, sentence);
-        } else {
-            keeper->keep_trouble.text[0] = '\0';
-        }
-    }
     policydb_close(db);
+    keep_last_good(keeper);
 }
 
 /* Seals the rows in force again when one of them goes out of force, or the wall clock was put back
@@ -274,7 +314,12 @@ static enum status hold_state(struct keeper *keeper, struct why *why)
     if (lock < 0) {
         return why_set(why, STATUS_BROKEN, "%s: %s", path, strerror(errno));
     }
-    if (flock(lock, LOCK_EX | LOCK_NB) != 0) {
+    struct timespec pause = {0, 10 * 1000000L};
+    int tries = LOCK_TRIES;
+    while (flock(lock, LOCK_EX | LOCK_NB) != 0 && --tries > 0) {
+        nanosleep(&pause, NULL);
+    }
+    if (tries == 0) {
         close(lock);
         return why_set(why, STATUS_BAD, "%s: another sekisho-milter is running with this state "
                        "directory", path);
@@ -299,6 +344,65 @@ static void reserve_numbers(struct keeper *keeper)
     } else if (keeper->state_trouble.text[0] != '\0') {
         keeper->state_trouble.text[0] = '\0';
         tell(keeper, LOG_NOTICE, "the state directory can be written again");
+        atomic_store(&keeper->look, true); /* the last good policy can be kept now */
+    }
+}
+
+/* -- the report ----------------------------------------------------------------------------- */
+
+/* The sentence as a JSON string has it. */
+static void json_escape(const char *sentence, char *to, size_t room)
+{
+    size_t used = 0;
+
+    for (; *sentence != '\0' && used + 7 < room; sentence++) {
+        unsigned char byte = (unsigned char)*sentence;
+        if (byte < 0x20 || byte > 0x7e) {
+            used += (size_t)snprintf(to + used, room - used, "\\u%04x", byte);
+            continue;
+        }
+        if (byte == '"' || byte == '\\') {
+            to[used++] = '\\';
+        }
+        to[used++] = (char)byte;
+    }
+    to[used] = '\0';
+}
+
+/* Writes status.json when it would say something else than it does; a failure is tried again, and
+ * not told: what keeps it from being written keeps numbers from being reserved as well. */
+static void write_report(struct keeper *keeper)
+{
+    struct report *report = &keeper->report;
+    char text[REPORT_ROOM], beside[REPORT_ROOM], refusal[1600], trouble[1600];
+    const char *state = keeper->state_trouble.text[0] != '\0' ? keeper->state_trouble.text
+                                                             : keeper->keep_trouble.text;
+
+    if (keeper->state_lock < 0) {
+        return;
+    }
+    json_escape(report->refusal, refusal, sizeof refusal);
+    json_escape(state, trouble, sizeof trouble);
+    int size = snprintf(
+        text, sizeof text,
+        "{\"pid\": %ld, \"started\": %" PRId64 ", \"generation\": %" PRIu64
+        ", \"in_force_since\": %" PRId64 ", \"rows\": %zu, \"bytes\": %zu, \"origin\": \"%s\", "
+        "\"refused\": %s, \"refused_at\": %" PRId64 ", \"refusal\": \"%s\", "
+        "\"state_trouble\": \"%s\", \"numbers_reserved\": %" PRIuFAST64 "}\n",
+        (long)getpid(), report->started, report->generation, report->in_force_since, report->rows,
+        report->bytes, report->origin, keeper->refused ? "true" : "false", report->refused_at,
+        refusal, trouble, atomic_load(&keeper->sequence->limit));
+    if (size <= 0 || size >= (int)sizeof text || strcmp(text, report->written) == 0 ||
+        snprintf(beside, sizeof beside, "%s.new", keeper->report_path) >= (int)sizeof beside) {
+        return;
+    }
+    int file = open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0640);
+    if (file < 0) {
+        return;
+    }
+    bool whole = write(file, text, (size_t)size) == size;
+    if (close(file) == 0 && whole && rename(beside, keeper->report_path) == 0) {
+        snprintf(report->written, sizeof report->written, "%s", text);
     }
 }
 
@@ -398,7 +502,10 @@ static void *keep(void *argument)
         if (changed || atomic_exchange(&keeper->look, false) || (keeper->pending && now.there)) {
             load(keeper);
         }
+        slot_sweep(keeper->slot);
         reserve_numbers(keeper);
+        keep_last_good(keeper);
+        write_report(keeper);
         remind(keeper);
     }
     return NULL;
@@ -434,11 +541,13 @@ static void keeper_free(struct keeper *keeper)
             close(files[i]);
         }
     }
+    policydb_close(keeper->unkept);
     free(keeper->policy_path);
     free(keeper->folder);
     free(keeper->state_folder);
     free(keeper->last_good_path);
     free(keeper->sequence_path);
+    free(keeper->report_path);
     free(keeper);
 }
 
@@ -458,6 +567,8 @@ enum status keeper_start(const char *policy_path, const char *state_path, struct
     keeper->tell = tell_function;
     keeper->context = context;
     keeper->next_expiry = INT64_MAX;
+    keeper->report.started = moment_now().wall / 1000;
+    keeper->report.origin = "";
     keeper->wake[0] = keeper->wake[1] = keeper->watched = keeper->state_lock = -1;
     keeper->watch = inotify_init1(IN_NONBLOCK | IN_CLOEXEC); /* without it: once a second */
     keeper->policy_path = strdup(policy_path);
@@ -466,9 +577,10 @@ enum status keeper_start(const char *policy_path, const char *state_path, struct
     if (keeper->state_folder != NULL) {
         keeper->last_good_path = join(keeper->state_folder, "last-good.db");
         keeper->sequence_path = join(keeper->state_folder, "sequence");
+        keeper->report_path = join(keeper->state_folder, "status.json");
     }
     if (keeper->policy_path == NULL || keeper->folder == NULL || keeper->last_good_path == NULL ||
-        keeper->sequence_path == NULL) {
+        keeper->sequence_path == NULL || keeper->report_path == NULL) {
         why_set(why, status, "no memory for the keeper");
         goto out;
     }
@@ -485,11 +597,15 @@ enum status keeper_start(const char *policy_path, const char *state_path, struct
         goto out;
     }
     watch_folder(keeper);
+    if (keeper->state_lock >= 0) {
+        unlink(keeper->report_path); /* what a process before this one wrote is not so any more */
+    }
     reserve_numbers(keeper);
     load(keeper);
     if (!in_force(keeper)) {
         take_last_good(keeper);
     }
+    write_report(keeper);
     keeper->reminded = moment_now().steady;
     int code = pthread_create(&keeper->thread, NULL, keep, keeper);
     if (code != 0) {

@@ -45,7 +45,7 @@ uint64_t message_mailbox(const struct address *address)
     unsigned char hash[crypto_shorthash_BYTES];
     uint64_t mailbox;
 
-    if (address->kind != ADDRESS_MAILBOX) {
+    if (address->kind != ADDRESS_MAILBOX || address->routed) {
         return 0;
     }
     int size = snprintf(form, sizeof form, "%s@%s", address->fold, address->domain);

@@ -28,7 +28,7 @@ enum status message_begin(struct message *message, size_t recipients);
 /* Forgets and frees all; may be called at any time, any number of times. */
 void message_end(struct message *message);
 
-/* A keyed hash of the mailbox as it is compared (SipHash-2-4, libsodium), 0 for what is none. The key
+/* A keyed hash of the mailbox as it is compared (SipHash-2-4, libsodium), 0 for what is none or carries a route. The key
  * is made once in message_hash_start. */
 void message_hash_start(void);
 uint64_t message_mailbox(const struct address *address);

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { SEQUENCE_BLOCK = 1000000 };
+enum { SEQUENCE_BLOCK = 1000000, PATH_ROOM = 4096 };
 
 /* The first number that no earlier process has reserved. STATUS_BAD: not a number. */
 static enum status read_file(const char *path, uint64_t *first, struct why *why)
@@ -42,7 +42,7 @@ static enum status read_file(const char *path, uint64_t *first, struct why *why)
 
 static enum status write_file(const char *path, uint64_t first, struct why *why)
 {
-    char beside[4096], text[32];
+    char beside[PATH_ROOM], text[32];
     enum status status = STATUS_BROKEN;
     int file = -1;
 
@@ -73,35 +73,63 @@ out:
     return status;
 }
 
+/* Where numbering goes on: the higher of the file and its copy. A damaged file is copied aside, not
+ * taken away: it must still be there if nothing new can be written now. */
+static enum status find_first(const char *path, const char *copy, int64_t wall_ms, uint64_t *first,
+                              struct why *why)
+{
+    uint64_t copied = 0;
+    struct why ignored;
+    enum status status = read_file(path, first, why);
+
+    if (status == STATUS_BROKEN) {
+        return status;
+    }
+    if (read_file(copy, &copied, &ignored) != STATUS_OK) {
+        copied = 0;
+    }
+    if (status == STATUS_BAD) {
+        char aside[PATH_ROOM];
+        *first = wall_ms > 0 ? (uint64_t)wall_ms : 1;
+        if (snprintf(aside, sizeof aside, "%s.damaged", path) < (int)sizeof aside) {
+            unlink(aside);
+            if (link(path, aside) != 0) {
+                aside[0] = '\0';
+            }
+        }
+    }
+    *first = copied > *first ? copied : *first;
+    if (status == STATUS_BAD) {
+        why_set(why, STATUS_OK,
+                "%s: was damaged and is now %s.damaged; decision numbers go on at %" PRIu64, path,
+                path, *first);
+    }
+    return STATUS_OK;
+}
+
 enum status sequence_reserve(struct sequence *sequence, const char *path, int64_t wall_ms,
                              struct why *why)
 {
     uint64_t next = atomic_load(&sequence->next), limit = atomic_load(&sequence->limit);
     uint64_t first = limit;
+    char copy[PATH_ROOM];
+    struct why trouble;
     enum status status = STATUS_OK;
 
     why->text[0] = '\0';
     if (limit != 0 && next + SEQUENCE_BLOCK / 2 < limit) {
         return STATUS_OK;
     }
-    if (limit == 0) {
-        status = read_file(path, &first, why);
-        if (status == STATUS_BAD) {
-            char aside[4096];
-            snprintf(aside, sizeof aside, "%s.damaged", path);
-            rename(path, aside);
-            first = wall_ms > 0 ? (uint64_t)wall_ms : 1;
-            why_set(why, STATUS_OK,
-                    "%s: was damaged and is now %s.damaged; decision numbers go on at %" PRIu64, path,
-                    path, first);
-            status = STATUS_OK;
-        }
+    if (snprintf(copy, sizeof copy, "%s.copy", path) >= (int)sizeof copy) {
+        return why_set(why, STATUS_BROKEN, "%s: name too long", path);
     }
-    if (status == STATUS_OK) {
-        struct why inner;
-        status = write_file(path, first + SEQUENCE_BLOCK, &inner);
+    if (limit == 0) {
+        status = find_first(path, copy, wall_ms, &first, why);
+    }
+    for (int i = 0; status == STATUS_OK && i < 2; i++) {
+        status = write_file(i == 0 ? copy : path, first + SEQUENCE_BLOCK, &trouble);
         if (status != STATUS_OK) {
-            *why = inner;
+            *why = trouble;
         }
     }
     if (status == STATUS_OK) {

@@ -8,12 +8,14 @@
 struct tenant {
     struct policy *policy;
     uint64_t generation;
-    unsigned long holders; /* the slot itself is one of them while the policy is in force */
+    unsigned long holders;
+    struct tenant *next; /* among the retired */
 };
 
 struct slot {
-    pthread_mutex_t lock; /* guards the pointer and every tenant's count */
-    struct tenant *tenant;
+    pthread_mutex_t lock;    /* guards the pointers and every tenant's count */
+    struct tenant *tenant;   /* in force */
+    struct tenant *retired;  /* out of force, perhaps still held */
     uint64_t generation;
 };
 
@@ -39,6 +41,7 @@ static void tenant_free(struct tenant *tenant)
 void slot_free(struct slot *slot)
 {
     if (slot != NULL) {
+        slot_sweep(slot);
         tenant_free(slot->tenant);
         pthread_mutex_destroy(&slot->lock);
         free(slot);
@@ -60,36 +63,55 @@ struct hold slot_acquire(struct slot *slot)
 
 void slot_release(struct slot *slot, struct hold hold)
 {
-    struct tenant *tenant = hold.ticket, *last = NULL;
+    struct tenant *tenant = hold.ticket;
 
-    if (tenant == NULL) {
-        return;
+    if (tenant != NULL) {
+        pthread_mutex_lock(&slot->lock);
+        tenant->holders--;
+        pthread_mutex_unlock(&slot->lock);
     }
-    pthread_mutex_lock(&slot->lock);
-    if (--tenant->holders == 0) {
-        last = tenant;
-    }
-    pthread_mutex_unlock(&slot->lock);
-    tenant_free(last); /* a large one takes a while: not under the lock */
 }
 
 enum status slot_replace(struct slot *slot, struct policy *policy, uint64_t *generation)
 {
-    struct tenant *tenant = calloc(1, sizeof *tenant), *last = NULL;
+    struct tenant *tenant = calloc(1, sizeof *tenant);
 
     if (tenant == NULL) {
         return STATUS_BROKEN;
     }
     tenant->policy = policy;
-    tenant->holders = 1;
     pthread_mutex_lock(&slot->lock);
     tenant->generation = ++slot->generation;
     *generation = tenant->generation;
-    if (slot->tenant != NULL && --slot->tenant->holders == 0) {
-        last = slot->tenant;
+    if (slot->tenant != NULL) {
+        slot->tenant->next = slot->retired;
+        slot->retired = slot->tenant;
     }
     slot->tenant = tenant;
     pthread_mutex_unlock(&slot->lock);
-    tenant_free(last);
+    slot_sweep(slot);
     return STATUS_OK;
+}
+
+void slot_sweep(struct slot *slot)
+{
+    struct tenant *unheld = NULL;
+
+    pthread_mutex_lock(&slot->lock);
+    for (struct tenant **at = &slot->retired; *at != NULL;) {
+        struct tenant *tenant = *at;
+        if (tenant->holders == 0) {
+            *at = tenant->next;
+            tenant->next = unheld;
+            unheld = tenant;
+        } else {
+            at = &tenant->next;
+        }
+    }
+    pthread_mutex_unlock(&slot->lock);
+    while (unheld != NULL) {
+        struct tenant *next = unheld->next;
+        tenant_free(unheld);
+        unheld = next;
+    }
 }
