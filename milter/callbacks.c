@@ -3,9 +3,11 @@
 #include "callbacks.h"
 
 #include <libmilter/mfapi.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "core/reply.h"
 #include "log.h"
@@ -42,6 +44,18 @@ static const char *macro(SMFICTX *context, const char *name)
 
     memcpy(copy, name, size + 1);
     return smfi_getsymval(context, copy);
+}
+
+/* libmilter starts a thread that waits for SIGHUP, SIGTERM and SIGINT by sigwait() and ends the filter at
+ * each of them, SIGHUP too; whether it or the main thread gets one is the kernel's choice. This definition
+ * takes the place of the C library's for the whole program: that thread never takes a signal. */
+int sigwait(const sigset_t *restrict signals, int *restrict number)
+{
+    (void)signals;
+    (void)number;
+    for (;;) {
+        pause();
+    }
 }
 
 static sfsistat on_negotiate(SMFICTX *context, unsigned long actions, unsigned long steps,
@@ -233,14 +247,11 @@ static sfsistat on_end_of_message(SMFICTX *context)
         return answer(context, &judged);
     }
     session_queue(session, macro(context, "i"));
-    if (session->message.trapped && !session->submission) {
-        memset(&judged, 0, sizeof judged);
-        judged.verdict.action = ACTION_REFUSE;
-        judged.verdict.reason = REASON_SPAM_TRAP;
-        judged.number = session->message.trap_number;
+    engine_end(the_engine, &session->message, &judged);
+    if (judged.verdict.action != ACTION_PASS) {
         status = answer(context, &judged);
         log_message(session->id, session->queue, "rejected", session->accepted, session->refused,
-                    reason_row(REASON_SPAM_TRAP)->name, judged.number);
+                    reason_row(judged.verdict.reason)->name, judged.number);
     } else {
         log_message(session->id, session->queue, "accepted", session->accepted, session->refused, "",
                     0);

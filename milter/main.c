@@ -113,13 +113,12 @@ static void on_signal(int number)
     errno = kept;
 }
 
-/* From here on signals reach the main thread. libmilter has a thread in sigwait() for the same ones, to
- * which HUP is an end, and which gets what no other thread can take: so the main thread has handlers and
- * never blocks them again, not even for the length of a handler (SA_NODEFER); the kernel prefers it. */
+/* From here on signals reach the main thread, and no other: every other thread has them blocked, and
+ * libmilter's own one does not wait for them (callbacks.c). */
 static void take_signals(const sigset_t *signals)
 {
     static const int numbers[] = {SIGHUP, SIGTERM, SIGINT};
-    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_NODEFER | SA_RESTART};
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
 
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
         sigaction(numbers[i], &action, NULL);

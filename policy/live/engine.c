@@ -82,11 +82,36 @@ static void number_it(struct engine *engine, bool record, struct judged *judged)
     }
 }
 
+static void take_help_url(const struct policy *policy, struct judged *judged)
+{
+    if (policy != NULL) {
+        snprintf(judged->help_url, sizeof judged->help_url, "%s",
+                 policy_text(policy, SETTING_HELP_URL));
+    }
+}
+
+/* An answer of ours without a judgement; number 0 is left out. */
+static void speak(struct engine *engine, enum reason reason, struct judged *judged)
+{
+    struct hold hold = slot_acquire(engine->slot);
+
+    memset(judged, 0, sizeof *judged);
+    judged->generation = hold.generation;
+    take_help_url(hold.policy, judged);
+    decide_nothing(reason, &judged->verdict);
+    slot_release(engine->slot, hold);
+}
+
 void engine_trouble(struct engine *engine, enum reason reason, struct judged *judged)
 {
-    memset(judged, 0, sizeof *judged);
-    decide_nothing(reason, &judged->verdict);
+    speak(engine, reason, judged);
     number_it(engine, true, judged);
+}
+
+void engine_end(struct engine *engine, const struct message *message, struct judged *judged)
+{
+    speak(engine, message->trapped ? REASON_SPAM_TRAP : REASON_PASS_LOCAL, judged);
+    judged->number = message->trap_number;
 }
 
 static void no_policy(const struct facts *facts, struct verdict *verdict)
@@ -111,8 +136,7 @@ void engine_rcpt(struct engine *engine, struct message *message, const struct fa
     if (hold.policy != NULL) {
         size_t allowed = (size_t)policy_number(hold.policy, SETTING_RECIPIENTS_MOST);
         most = allowed < most ? allowed : most;
-        snprintf(judged->help_url, sizeof judged->help_url, "%s",
-                 policy_text(hold.policy, SETTING_HELP_URL));
+        take_help_url(hold.policy, judged);
     }
     if (message != NULL) {
         address_parse(facts->recipient.bytes, facts->recipient.size, &recipient);

@@ -41,6 +41,10 @@ bool engine_message(struct engine *engine, struct message *message);
 void engine_rcpt(struct engine *engine, struct message *message, const struct facts *facts,
                  bool recorded, struct judged *judged);
 
+/* Judges the message itself at its end: refused, with the number of the decision that said so, if it has
+ * met a trap. */
+void engine_end(struct engine *engine, const struct message *message, struct judged *judged);
+
 /* The answer to what is outside the judgement (REASON_INTERNAL_ERROR): numbered like any other. */
 void engine_trouble(struct engine *engine, enum reason reason, struct judged *judged);
 

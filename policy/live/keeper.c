@@ -70,7 +70,7 @@ struct keeper {
     int64_t sealed_for, next_expiry;
     int64_t reminded;          /* steady clock */
     struct policydb *unkept;   /* the policy in force, not yet kept as the last good one */
-    struct told trouble, state_trouble, keep_trouble;
+    struct told trouble, state_trouble, keep_trouble, expiry_trouble;
     struct report report;
     atomic_bool stopping, look;
 };
@@ -282,7 +282,7 @@ static void expire(struct keeper *keeper)
             status = proof_run(policy, NULL, NULL, NULL, &why);
         }
         if (status != STATUS_OK) {
-            tell(keeper, LOG_ERR, why.text);
+            tell_once(keeper, &keeper->expiry_trouble, LOG_ERR, why.text);
             policy_free(policy);
             policy = NULL;
             keeper->next_expiry = wall + LOOK_EVERY; /* and again */
