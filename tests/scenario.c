@@ -29,6 +29,7 @@
  *     mail SENDER                         a message begins
  *     [repeat N] rcpt RECIPIENT => accept|reject|tempfail REASON [TABLE:ROW|built-in]
  *     [repeat N] door RECIPIENT => ...    the same question at the permit door
+ *     [repeat N] elsewhere RECIPIENT => ...  the same, where the MTA has called it none of its own
  *     observed REASON|none                what the last answer only observed
  *     data => accept|reject               the message itself, at its end
  *
@@ -54,6 +55,7 @@ struct story {
     struct fact helo, host, login, sender;
     bool client_known, listener_known, submission, in_message;
     struct ip client, listener;
+    bool not_for_mta;
     struct usage usage;
     struct message message;
     uint64_t number;
@@ -346,6 +348,7 @@ static struct verdict judge(struct story *story, const struct fact *recipient, e
         .post = post,
         .client_known = story->client_known,
         .submission = story->submission,
+        .not_for_mta = story->not_for_mta,
         .client = story->client,
         .listener_known = story->listener_known,
         .listener = story->listener,
@@ -465,12 +468,13 @@ static void do_line(struct story *story, char *line)
         times = strtoul(rest, &rest, 10);
         line = rest + strspn(rest, " ");
     }
+    story->not_for_mta = starts(line, "elsewhere", &rest);
     if (starts(line, "rcpt", &rest)) {
         do_recipient(story, rest, POST_MILTER, times);
-    } else if (starts(line, "door", &rest)) {
+    } else if (story->not_for_mta || starts(line, "door", &rest)) {
         do_recipient(story, rest, POST_DOOR, times);
     } else if (times != 1) {
-        fail(story, "expected rcpt or door after repeat");
+        fail(story, "expected rcpt, door or elsewhere after repeat");
     } else if (starts(line, "init", &rest)) {
         do_init(story, rest);
     } else if (starts(line, "bad", &rest)) {

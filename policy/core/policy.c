@@ -366,31 +366,6 @@ static void login_forms(const struct policy *policy, const struct text *login,
     }
 }
 
-struct identity policy_identity(const struct policy *policy, const struct text *login)
-{
-    const struct identity_row *rows = policy->rows->identity.items;
-    struct login_forms forms;
-    int64_t now = seal_second(policy);
-
-    login_forms(policy, login, &forms);
-    for (size_t i = 0; i <= LOGIN_FORMS && login->size <= ADDRESS_PATH_MOST; i++) {
-        const char *name = i < LOGIN_FORMS ? forms.form[i] : "*";
-        /* A client may well log in as "*": only the last turn may find the row *. */
-        if (name[0] == '\0' || (i < LOGIN_FORMS && strcmp(name, "*") == 0)) {
-            continue;
-        }
-        struct namemap_span span = namemap_find(&policy->identity, name);
-        for (size_t n = 0; n < span.count; n++) {
-            const struct identity_row *row = &rows[span.entries[n].payload];
-            if (in_force(row->expires, now)) {
-                return (struct identity){
-                    true, row->may_send, row->senders, {TABLE_IDENTITY, row->id}};
-            }
-        }
-    }
-    return (struct identity){false, false, SENDERS_LISTED, {TABLE_NONE, 0}};
-}
-
 /* Finds the account behind a login, however it is dressed: blanks around it, a realm, a tag. */
 static void bare_account(const struct policy *policy, const char *login, char *to)
 {
@@ -406,6 +381,49 @@ static void bare_account(const struct policy *policy, const char *login, char *t
     }
     memcpy(to, login, size);
     to[size] = '\0';
+}
+
+/* The row of this name that is in force, or NULL. */
+static const struct identity_row *find_identity(const struct policy *policy, const char *name)
+{
+    const struct identity_row *rows = policy->rows->identity.items;
+    struct namemap_span span = namemap_find(&policy->identity, name);
+
+    for (size_t n = 0; n < span.count; n++) {
+        const struct identity_row *row = &rows[span.entries[n].payload];
+        if (in_force(row->expires, seal_second(policy))) {
+            return row;
+        }
+    }
+    return NULL;
+}
+
+struct identity policy_identity(const struct policy *policy, const struct text *login)
+{
+    const struct identity_row *row = NULL;
+    char account[ADDRESS_PATH_MOST + 1];
+    struct login_forms forms;
+
+    login_forms(policy, login, &forms);
+    bare_account(policy, forms.form[0], account);
+    for (size_t i = 0; i < LOGIN_FORMS && row == NULL; i++) {
+        /* A client may well log in as "*": that must not find the row *. */
+        if (strcmp(forms.form[i], "*") != 0) {
+            row = find_identity(policy, forms.form[i]);
+        }
+    }
+    /* A row that forbids is not lost by a tag or a blank. (Another realm is another login.) */
+    if (row == NULL && strchr(forms.form[0], '@') == NULL && strcmp(account, "*") != 0) {
+        row = find_identity(policy, account);
+        row = row != NULL && !row->may_send ? row : NULL;
+    }
+    if (row == NULL) {
+        row = find_identity(policy, "*");
+    }
+    if (row == NULL || login->size > ADDRESS_PATH_MOST) {
+        return (struct identity){false, false, SENDERS_LISTED, {TABLE_NONE, 0}};
+    }
+    return (struct identity){true, row->may_send, row->senders, {TABLE_IDENTITY, row->id}};
 }
 
 bool policy_login_receive_only(const struct policy *policy, const struct text *login,
