@@ -36,8 +36,8 @@ def mib(size):
     return f'{size / 2**20:.1f}'
 
 
-def ms(nanoseconds):
-    return f'{nanoseconds / 1e6:.2f}'
+def us(nanoseconds):
+    return f'{nanoseconds / 1e3:,.0f}'
 
 
 def mark(value, reach, more):
@@ -63,12 +63,12 @@ def side_by_side(page, answer):
     for connections, rounds in answer['rounds'].items():
         page.say(f'## {connections} connection{"s" if connections != "1" else ""} at full speed')
         base = rounds
-        page.table(['filter', *(measure[0] for measure in MEASURES[:2]), 'RCPT p50, p99 (ms)',
-                    'session p50, p99 (ms)'],
+        page.table(['filter', *(measure[0] for measure in MEASURES[:2]), 'RCPT p50 / p99 (µs)',
+                    'session p50 / p99 (µs)'],
                    [[name if name != BASE else 'b: the fewest answers',
                      f'{statistics.median(one[key]["rate"] for one in base):.0f}',
                      f'{statistics.median(one[key]["cpu"] for one in base):.1f} µs',
-                     *(', '.join(ms(statistics.median(one[key][stage][p] for one in base))
+                     *(' / '.join(us(statistics.median(one[key][stage][p] for one in base))
                                  for p in ('p50', 'p99')) for stage in ('rcpt', 'session'))]
                     for key, name in [(BASE, BASE), *SHOWN.items()]])
         page.say('Ratio to (b) in the same round: median (quartiles).')
@@ -120,8 +120,8 @@ def memory(page, answer):
 
 
 def reloads(page, answer):
-    page.say('## Reload of (d)',
-             '', 'From the end of the edit to the line "policy N in force" (0.03 s of it and more '
+    page.say('## Reload of (d)')
+    page.say('From the end of the edit to the line "policy N in force" (0.03 s of it and more '
              'are waited for the editor), then until the last good policy is kept. Latency of '
              'RCPT meanwhile, against the second before the edit; '
              'ratios are medians (quartiles) over the edits.')
@@ -139,15 +139,15 @@ def reloads(page, answer):
                      f'{statistics.median(row["in_force"] for row in each):.2f} '
                      f'(most {max(row["in_force"] for row in each):.2f})',
                      f'{statistics.median(row["kept"] for row in each):.2f}',
-                     ms(middle_of('quiet', 'p99')), ms(middle_of('during', 'p99')),
+                     us(middle_of('quiet', 'p99')), us(middle_of('during', 'p99')),
                      f'{middle:.2f} ({low:.2f}–{high:.2f})',
                      f'{statistics.median(keeping):.2f}' if keeping else '–',
                      f'{middle_of("during", "p50") / middle_of("quiet", "p50"):.2f}',
-                     ms(max(row['during']['most'] for row in each)),
+                     us(max(row['during']['most'] for row in each)),
                      f'at most 1.5: {mark(middle, 1.5, False)}'])
-    page.table(['connections', 'in force (s)', 'kept (s)', 'quiet p99 (ms)', 'p99 during (ms)',
+    page.table(['connections', 'in force (s)', 'kept (s)', 'quiet p99 (µs)', 'p99 during (µs)',
                 'p99 during / quiet', 'p99 while keeping / quiet', 'p50 during / quiet',
-                'longest (ms)', 'reach'], rows)
+                'longest (µs)', 'reach'], rows)
     status = answer['reloaded']
     page.say(f'After {sum(len(one["each"]) for one in answer["reloads"])} reloads under load: '
              f'resident {mib(status["rss"])} MiB, peak {mib(status["peak"])} MiB.')
@@ -196,7 +196,8 @@ def picture(answer):
     def x(value):
         return left + (width - left - right) * min(value, most) / most
 
-    out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" '
+    out = ['<!-- What sekisho costs, as ratios. SPDX-License-Identifier: BSD-2-Clause -->',
+           f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" '
            f'aria-label="sekisho and a filter that answers everything, as ratios to the least '
            f'libmilter can cost"><style>{STYLE}</style>',
            f'<rect class="back" width="{width}" height="{height}"/>',
