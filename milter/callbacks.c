@@ -7,13 +7,16 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <syslog.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "core/reply.h"
 #include "log.h"
 #include "session.h"
 
-static struct engine *the_engine;
+static struct engine *_Atomic the_engine;
+static atomic_uint in_flight; /* callbacks that are using the engine */
 static atomic_bool stopping;
 
 enum { NUDGES = 64 };
@@ -22,6 +25,19 @@ enum { NUDGES = 64 };
  * lacks them, so a stage that was asked for never answers. */
 #define NO_ANSWERS (SMFIP_NR_CONN | SMFIP_NR_HELO | SMFIP_NR_MAIL | SMFIP_NR_DATA)
 #define NOT_WANTED (SMFIP_NOHDRS | SMFIP_NOEOH | SMFIP_NOBODY | SMFIP_NOUNKNOWN)
+
+/* The engine for the length of one callback, or NULL when the daemon is ending: libmilter does not wait
+ * for its workers. leave() must follow in any case. */
+static struct engine *enter(void)
+{
+    atomic_fetch_add(&in_flight, 1);
+    return atomic_load(&the_engine);
+}
+
+static void leave(void)
+{
+    atomic_fetch_sub(&in_flight, 1);
+}
 
 /* The session, made on the way if connect never came or had no memory: its recipients get 451. */
 static struct session *session_of(SMFICTX *context)
@@ -91,7 +107,7 @@ static sfsistat on_negotiate(SMFICTX *context, unsigned long actions, unsigned l
         }
     }
     if ((steps & NO_ANSWERS) != NO_ANSWERS) {
-        log_sentence(NULL, 3, "the MTA and libmilter cannot do without answers at connect, HELO, MAIL "
+        log_sentence(NULL, LOG_ERR, "the MTA and libmilter cannot do without answers at connect, HELO, MAIL "
                               "and DATA; this connection is refused");
         return SMFIS_REJECT;
     }
@@ -123,11 +139,13 @@ static sfsistat on_mail(SMFICTX *context, char **argv)
 {
     struct session *session = session_of(context);
 
-    if (session != NULL) {
+    struct engine *engine = enter();
+
+    if (session != NULL && engine != NULL) {
         const char *sender = argv != NULL && argv[0] != NULL ? argv[0] : "";
-        session_mail(session, the_engine, sender, macro(context, "{auth_authen}"),
-                     macro(context, "i"));
+        session_mail(session, engine, sender, macro(context, "{auth_authen}"), macro(context, "i"));
     }
+    leave();
     return SMFIS_NOREPLY;
 }
 
@@ -145,7 +163,7 @@ static sfsistat answer(SMFICTX *context, const struct judged *judged)
     memcpy(code, reply.code, sizeof code);
     memcpy(enhanced, reply.enhanced, strlen(reply.enhanced) + 1);
     if (smfi_setreply(context, code, enhanced, text) != MI_SUCCESS) {
-        log_sentence(NULL, 3, "libmilter would not take the text of a reply");
+        log_sentence(NULL, LOG_ERR, "libmilter would not take the text of a reply");
         return SMFIS_TEMPFAIL;
     }
     return judged->verdict.action == ACTION_DEFER ? SMFIS_TEMPFAIL : SMFIS_REJECT;
@@ -193,7 +211,7 @@ static enum refused_by refused_already(SMFICTX *context, const struct facts *fac
     return strstr(text, "[sekisho ") != NULL ? REFUSED_BY_DOOR : REFUSED_BY_MTA;
 }
 
-static sfsistat on_rcpt(SMFICTX *context, char **argv)
+static sfsistat judge_rcpt(struct engine *engine, SMFICTX *context, char **argv)
 {
     struct session *session = smfi_getpriv(context);
     const char *recipient = argv != NULL && argv[0] != NULL ? argv[0] : "";
@@ -202,16 +220,16 @@ static sfsistat on_rcpt(SMFICTX *context, char **argv)
     struct judged judged;
 
     if (session == NULL) {
-        engine_trouble(the_engine, REASON_INTERNAL_ERROR, &judged);
+        engine_trouble(engine, REASON_INTERNAL_ERROR, &judged);
         return answer(context, &judged);
     }
     session_queue(session, macro(context, "i"));
     session_facts(session, recipient, &facts);
     if (!session_whole(session)) {
-        engine_trouble(the_engine, REASON_INTERNAL_ERROR, &judged);
+        engine_trouble(engine, REASON_INTERNAL_ERROR, &judged);
     } else {
         refused = refused_already(context, &facts);
-        engine_rcpt(the_engine, &session->message, &facts, refused == REFUSED_BY_DOOR, &judged);
+        engine_rcpt(engine, &session->message, &facts, refused == REFUSED_BY_DOOR, &judged);
     }
     /* The door has recorded its own refusal. */
     if (!(refused == REFUSED_BY_DOOR && judged.verdict.action != ACTION_PASS) && !judged.repeated) {
@@ -226,6 +244,15 @@ static sfsistat on_rcpt(SMFICTX *context, char **argv)
     return answer(context, &judged);
 }
 
+static sfsistat on_rcpt(SMFICTX *context, char **argv)
+{
+    struct engine *engine = enter();
+    sfsistat status = engine != NULL ? judge_rcpt(engine, context, argv) : SMFIS_TEMPFAIL;
+
+    leave();
+    return status;
+}
+
 static sfsistat on_data(SMFICTX *context)
 {
     struct session *session = smfi_getpriv(context);
@@ -236,18 +263,18 @@ static sfsistat on_data(SMFICTX *context)
     return SMFIS_NOREPLY;
 }
 
-static sfsistat on_end_of_message(SMFICTX *context)
+static sfsistat judge_message(struct engine *engine, SMFICTX *context)
 {
     struct session *session = smfi_getpriv(context);
     sfsistat status = SMFIS_CONTINUE;
     struct judged judged;
 
     if (session == NULL || !session->has_mail) {
-        engine_trouble(the_engine, REASON_INTERNAL_ERROR, &judged);
+        engine_trouble(engine, REASON_INTERNAL_ERROR, &judged);
         return answer(context, &judged);
     }
     session_queue(session, macro(context, "i"));
-    engine_end(the_engine, &session->message, &judged);
+    engine_end(engine, &session->message, &judged);
     if (judged.verdict.action != ACTION_PASS) {
         status = answer(context, &judged);
         log_message(session->id, session->queue, "rejected", session->accepted, session->refused,
@@ -257,6 +284,15 @@ static sfsistat on_end_of_message(SMFICTX *context)
                     0);
     }
     session_end_message(session);
+    return status;
+}
+
+static sfsistat on_end_of_message(SMFICTX *context)
+{
+    struct engine *engine = enter();
+    sfsistat status = engine != NULL ? judge_message(engine, context) : SMFIS_TEMPFAIL;
+
+    leave();
     return status;
 }
 
@@ -297,7 +333,7 @@ enum status callbacks_register(struct engine *engine, const char *socket_name, i
         .xxfi_negotiate = on_negotiate,
     };
 
-    the_engine = engine;
+    atomic_store(&the_engine, engine);
     if (strlen(socket_name) >= sizeof socket_copy) {
         return why_set(why, STATUS_BAD, "--socket: the name is too long");
     }
@@ -314,6 +350,17 @@ enum status callbacks_run(void)
     bool served = smfi_main() == MI_SUCCESS;
 
     return served && atomic_load(&stopping) ? STATUS_OK : STATUS_BROKEN;
+}
+
+bool callbacks_drain(int64_t milliseconds)
+{
+    struct timespec pause_time = {0, 1000000};
+
+    atomic_store(&the_engine, NULL);
+    while (atomic_load(&in_flight) > 0 && milliseconds-- > 0) {
+        nanosleep(&pause_time, NULL);
+    }
+    return atomic_load(&in_flight) == 0;
 }
 
 void callbacks_stop(const struct listen_spec *spec)

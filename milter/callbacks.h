@@ -15,6 +15,10 @@ enum status callbacks_register(struct engine *engine, const char *socket, int ba
  * otherwise). Returns STATUS_OK when it was asked to stop. */
 enum status callbacks_run(void);
 
+/* Takes the engine away from the callbacks and waits for those that use it. False when one still does: then the
+ * engine must not be closed. */
+bool callbacks_drain(int64_t milliseconds);
+
 /* Asks callbacks_run, which listens at spec, to return; any thread. */
 void callbacks_stop(const struct listen_spec *spec);
 

@@ -96,7 +96,7 @@ static enum status claim_path(struct listen_spec *spec, struct why *why)
             why_set(why, status, "%s: is in the way and not a socket; it was left as it is", spec->path);
             goto out;
         }
-        probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         memcpy(address.sun_path, spec->path, strlen(spec->path) + 1);
         if (probe < 0 ||
             connect(probe, (const struct sockaddr *)&address, sizeof address) == 0 ||

@@ -1,132 +1,332 @@
-/* The log: one line a decision, every field escaped, to syslog or standard error. */
+/* The log: one line a decision, every field escaped; syslog is spoken to by a thread of its own. */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "log.h"
 
+#include <errno.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
+#include <time.h>
 #include <unistd.h>
 
-/* At most so many octets of a text from outside are shown, and its length where it was longer. */
-enum { SHOWN = 320, SHOWN_ROOM = SHOWN * 4 + 32 };
+#include "live/moment.h"
 
-static bool stderr_wanted = true;
+enum {
+    SHOWN = 320, /* at most so many octets of a text from outside are shown */
+    SHOWN_ROOM = SHOWN * 4 + 32,
+    LINE_MOST = 6144,     /* four such texts and all else */
+    RING_SIZE = 1 << 20,  /* octets that wait for the thread */
+    STOP_SECONDS = 1
+};
+
+static const char prefix[] = "sekisho-milter: ";
+
+/* -- writing -------------------------------------------------------------------------------- */
+
+/* What waits: {priority, size, text} one behind the other, taken all at once by the thread, which has a
+ * second buffer of the same size to write from. */
+struct waiting {
+    int priority;
+    size_t size;
+};
+
+static struct {
+    bool to_stderr, running, stopping, done;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    pthread_t thread;
+    char *ring, *taken;
+    size_t used;
+    unsigned long lost;
+} the_log = {.to_stderr = true,
+             .lock = PTHREAD_MUTEX_INITIALIZER,
+             .changed = PTHREAD_COND_INITIALIZER};
+
+/* text begins with the prefix and has room for a line end and a NUL behind size. */
+static void write_line(int priority, char *text, size_t size)
+{
+    if (!the_log.to_stderr) {
+        text[size] = '\0';
+        syslog(priority, "%s", text + sizeof prefix - 1);
+        return;
+    }
+    text[size++] = '\n';
+    while (size > 0) {
+        ssize_t wrote = write(STDERR_FILENO, text, size);
+        if (wrote < 0 && errno != EINTR) {
+            return; /* nowhere to complain */
+        }
+        text += wrote > 0 ? wrote : 0;
+        size -= wrote > 0 ? (size_t)wrote : 0;
+    }
+}
+
+static void write_lost(unsigned long lost)
+{
+    char text[128];
+
+    int size = snprintf(text, sizeof text - 2, "%slog too slow: %lu lines were lost", prefix, lost);
+    write_line(LOG_ERR, text, (size_t)size);
+}
+
+static void *write_lines(void *unused)
+{
+    (void)unused;
+    pthread_mutex_lock(&the_log.lock);
+    while (!the_log.stopping || the_log.used > 0) {
+        if (the_log.used == 0) {
+            pthread_cond_wait(&the_log.changed, &the_log.lock);
+            continue;
+        }
+        char *taken = the_log.ring;
+        size_t used = the_log.used;
+        unsigned long lost = the_log.lost;
+        the_log.ring = the_log.taken;
+        the_log.taken = taken;
+        the_log.used = 0;
+        the_log.lost = 0;
+        pthread_mutex_unlock(&the_log.lock);
+        for (size_t at = 0; at < used;) {
+            struct waiting waiting;
+            char text[LINE_MOST + 2];
+            memcpy(&waiting, taken + at, sizeof waiting);
+            memcpy(text, taken + at + sizeof waiting, waiting.size);
+            write_line(waiting.priority, text, waiting.size);
+            at += sizeof waiting + waiting.size;
+        }
+        if (lost > 0) {
+            write_lost(lost);
+        }
+        pthread_mutex_lock(&the_log.lock);
+    }
+    the_log.done = true;
+    pthread_cond_broadcast(&the_log.changed);
+    pthread_mutex_unlock(&the_log.lock);
+    return NULL;
+}
 
 void log_open(bool to_stderr)
 {
-    stderr_wanted = to_stderr;
+    the_log.to_stderr = to_stderr;
     if (!to_stderr) {
         openlog("sekisho-milter", LOG_PID | LOG_NDELAY, LOG_MAIL);
     }
 }
 
-static void line(int priority, const char *text)
+void log_start(void)
 {
-    if (!stderr_wanted) {
-        syslog(priority, "%s", text);
+    if (the_log.to_stderr) {
         return;
     }
-    /* one write, so that lines of several threads do not mix */
-    char whole[8192];
-    int size = snprintf(whole, sizeof whole, "sekisho-milter: %s\n", text);
-    if (size >= (int)sizeof whole) {
-        size = (int)sizeof whole - 1;
-        whole[size - 1] = '\n';
+    the_log.ring = malloc(RING_SIZE);
+    the_log.taken = malloc(RING_SIZE);
+    the_log.running = the_log.ring != NULL && the_log.taken != NULL &&
+                      pthread_create(&the_log.thread, NULL, write_lines, NULL) == 0;
+}
+
+bool log_stop(void)
+{
+    struct timespec until;
+    bool done = true;
+
+    if (!the_log.running) {
+        return true;
     }
-    ssize_t wrote = write(STDERR_FILENO, whole, (size_t)size);
-    (void)wrote; /* nowhere to complain */
+    until.tv_sec = (time_t)(moment_now().wall / 1000 + STOP_SECONDS);
+    until.tv_nsec = 999999999;
+    pthread_mutex_lock(&the_log.lock);
+    the_log.stopping = true;
+    pthread_cond_broadcast(&the_log.changed);
+    while (!the_log.done &&
+           pthread_cond_timedwait(&the_log.changed, &the_log.lock, &until) == 0) {
+    }
+    done = the_log.done;
+    pthread_mutex_unlock(&the_log.lock);
+    if (done) {
+        pthread_join(the_log.thread, NULL);
+        the_log.running = false;
+        free(the_log.ring);
+        free(the_log.taken);
+        the_log.ring = the_log.taken = NULL;
+    }
+    return done;
+}
+
+/* -- lines ---------------------------------------------------------------------------------- */
+
+/* A line on its way: what does not fit is cut. */
+struct line {
+    size_t size;
+    char text[LINE_MOST + 2];
+};
+
+static void begin(struct line *line)
+{
+    memcpy(line->text, prefix, sizeof prefix - 1);
+    line->size = sizeof prefix - 1;
+}
+
+static void add(struct line *line, const char *text, size_t size)
+{
+    size_t room = LINE_MOST - line->size;
+
+    size = size < room ? size : room;
+    memcpy(line->text + line->size, text, size);
+    line->size += size;
+}
+
+static void add_word(struct line *line, const char *text)
+{
+    add(line, text, strlen(text));
+}
+
+static void add_number(struct line *line, uint64_t number)
+{
+    char digits[20];
+    size_t at = sizeof digits;
+
+    do {
+        digits[--at] = (char)('0' + number % 10);
+        number /= 10;
+    } while (number != 0);
+    add(line, digits + at, sizeof digits - at);
+}
+
+static void end(int priority, struct line *line)
+{
+    struct waiting waiting = {priority, line->size};
+
+    if (!the_log.running) { /* changes only while there is one thread that logs */
+        write_line(priority, line->text, line->size);
+        return;
+    }
+    pthread_mutex_lock(&the_log.lock);
+    if (the_log.used + sizeof waiting + line->size > RING_SIZE) {
+        the_log.lost++;
+    } else {
+        memcpy(the_log.ring + the_log.used, &waiting, sizeof waiting);
+        memcpy(the_log.ring + the_log.used + sizeof waiting, line->text, line->size);
+        if (the_log.used == 0) {
+            pthread_cond_signal(&the_log.changed);
+        }
+        the_log.used += sizeof waiting + line->size;
+    }
+    pthread_mutex_unlock(&the_log.lock);
 }
 
 void log_sentence(void *context, int priority, const char *sentence)
 {
-    char shown[1024];
+    char shown[2048];
+    struct line line;
 
     (void)context;
-    printable_copy(shown, sizeof shown, sentence, strlen(sentence), 512);
+    begin(&line);
+    printable_copy(shown, sizeof shown, sentence, strlen(sentence), 500);
     /* a quote in a sentence is a quote: only fields need the escape */
-    size_t used = 0;
     for (const char *at = shown; *at != '\0'; at++) {
         if (strncmp(at, "\\x22", 4) == 0 || strncmp(at, "\\x5c", 4) == 0) {
-            shown[used++] = at[2] == '2' ? '"' : '\\';
+            add(&line, at[2] == '2' ? "\"" : "\\", 1);
             at += 3;
         } else {
-            shown[used++] = *at;
+            add(&line, at, 1);
         }
     }
-    shown[used] = '\0';
-    line(priority, shown);
+    end(priority, &line);
 }
 
-static void rule_words(struct rule rule, char *to, size_t room)
+static void add_rule(struct line *line, const char *name, struct rule rule)
 {
+    add_word(line, name);
     if (rule.table == TABLE_NONE) {
-        snprintf(to, room, "-");
-    } else {
-        snprintf(to, room, "%s:%" PRId64, table_name(rule.table), rule.row);
+        add_word(line, "-");
+        return;
     }
+    add_word(line, table_name(rule.table));
+    add_word(line, ":");
+    add_number(line, (uint64_t)rule.row);
 }
 
-static void field(char to[SHOWN_ROOM], struct text text)
+static void add_field(struct line *line, const char *name, struct text text)
 {
-    printable_copy(to, SHOWN_ROOM, text.bytes, text.size, SHOWN);
+    char shown[SHOWN_ROOM];
+
+    add_word(line, name);
+    add(line, shown, printable_copy(shown, sizeof shown, text.bytes, text.size, SHOWN));
+    add_word(line, "\"");
+}
+
+static void add_pair(struct line *line, const char *name, const char *value)
+{
+    add_word(line, name);
+    add_word(line, value);
 }
 
 /* A session or queue id as one word, so that what follows it cannot be forged. */
-static const char *word(char to[64], const char *id)
+static void add_id(struct line *line, const char *name, const char *id)
 {
-    snprintf(to, 64, "%s", id[0] != '\0' ? id : "-");
-    for (char *at = to; *at != '\0'; at++) {
-        if (*at == ' ' || *at == '=') {
-            *at = '_';
-        }
+    add_pair(line, name, id[0] != '\0' ? "" : "-");
+    for (; *id != '\0'; id++) {
+        add(line, *id == ' ' || *id == '=' ? "_" : id, 1);
     }
-    return to;
 }
 
 void log_decision(const char *where, const char *session, const char *queue,
                   const struct facts *facts, const struct judged *judged, bool mta_refused)
 {
-    char helo[SHOWN_ROOM], login[SHOWN_ROOM], sender[SHOWN_ROOM], recipient[SHOWN_ROOM];
-    char client[IP_TEXT] = "unknown", rule[64], observed[160] = "", observed_rule[64];
     const struct verdict *verdict = &judged->verdict;
-    char text[8192], session_word[64], queue_word[64];
+    char client[IP_TEXT] = "unknown";
+    struct line line;
 
-    field(helo, facts->helo);
-    field(login, facts->login);
-    field(sender, facts->sender);
-    field(recipient, facts->recipient);
     if (facts->client_known) {
         ip_text(&facts->client, client);
     }
-    rule_words(verdict->rule, rule, sizeof rule);
+    begin(&line);
+    add_word(&line, "decision=");
+    add_number(&line, judged->number);
+    add_pair(&line, " action=", action_name(verdict->action));
+    add_pair(&line, " reason=", reason_row(verdict->reason)->name);
+    add_rule(&line, " row=", verdict->rule);
+    add_pair(&line, " at=", where);
+    add_id(&line, " session=", session);
+    add_id(&line, " queue=", queue);
+    add_pair(&line, " kind=", kind_name(verdict->kind));
+    add_pair(&line, " client=", client);
+    add_field(&line, " helo=\"", facts->helo);
+    add_field(&line, " login=\"", facts->login);
+    add_field(&line, " from=\"", facts->sender);
+    add_field(&line, " to=\"", facts->recipient);
+    add_word(&line, " policy=");
+    add_number(&line, judged->generation);
     if (verdict->observed) {
-        rule_words(verdict->observed_rule, observed_rule, sizeof observed_rule);
-        snprintf(observed, sizeof observed, " observed=%s observed_row=%s",
-                 reason_row(verdict->observed_reason)->name, observed_rule);
+        add_pair(&line, " observed=", reason_row(verdict->observed_reason)->name);
+        add_rule(&line, " observed_row=", verdict->observed_rule);
     }
-    snprintf(text, sizeof text,
-             "decision=%" PRIu64 " action=%s reason=%s row=%s at=%s session=%s queue=%s kind=%s "
-             "client=%s helo=\"%s\" login=\"%s\" from=\"%s\" to=\"%s\" policy=%" PRIu64 "%s%s",
-             judged->number, action_name(verdict->action), reason_row(verdict->reason)->name, rule,
-             where, word(session_word, session), word(queue_word, queue),
-             kind_name(verdict->kind), client, helo, login, sender, recipient, judged->generation,
-             observed, mta_refused ? " mta=refused" : "");
-    line(verdict->action == ACTION_PASS ? LOG_INFO : LOG_NOTICE, text);
+    if (mta_refused) {
+        add_word(&line, " mta=refused");
+    }
+    end(verdict->action == ACTION_PASS ? LOG_INFO : LOG_NOTICE, &line);
 }
 
-void log_message(const char *session, const char *queue, const char *end, size_t accepted,
+void log_message(const char *session, const char *queue, const char *how, size_t accepted,
                  size_t refused, const char *reason, uint64_t number)
 {
-    char text[512], queue_word[64];
+    struct line line;
 
+    begin(&line);
+    add_id(&line, "message session=", session);
+    add_id(&line, " queue=", queue);
+    add_pair(&line, " end=", how);
+    add_word(&line, " accepted=");
+    add_number(&line, accepted);
+    add_word(&line, " refused=");
+    add_number(&line, refused);
     if (number != 0) {
-        snprintf(text, sizeof text,
-                 "message session=%s queue=%s end=%s accepted=%zu refused=%zu reason=%s decision=%" PRIu64,
-                 session, word(queue_word, queue), end, accepted, refused, reason, number);
-    } else {
-        snprintf(text, sizeof text, "message session=%s queue=%s end=%s accepted=%zu refused=%zu",
-                 session, word(queue_word, queue), end, accepted, refused);
+        add_pair(&line, " reason=", reason);
+        add_word(&line, " decision=");
+        add_number(&line, number);
     }
-    line(LOG_INFO, text);
+    end(LOG_INFO, &line);
 }

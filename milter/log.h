@@ -1,4 +1,4 @@
-/* The log: one line a decision, every field escaped, to syslog or standard error. */
+/* The log: one line a decision, every field escaped; syslog is spoken to by a thread of its own. */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #ifndef SEKISHO_LOG_H
 #define SEKISHO_LOG_H
@@ -10,6 +10,13 @@
 
 /* Lines go to syslog (facility mail), or with to_stderr to standard error. */
 void log_open(bool to_stderr);
+/* From here on lines for syslog wait in a bounded ring for a thread, so that a syslog that has stopped reading
+ * stops no mail; when the ring is full lines are lost, and their number is told. Signals must be blocked. Lines
+ * for standard error are written by whoever says them, as before. */
+void log_start(void);
+/* Writes what waits, for a second at the most; afterwards lines are written at once again. Returns false when
+ * the thread hangs in a write: then nothing more should be logged. */
+bool log_stop(void);
 
 /* One sentence; the form keeper_tell has. */
 void log_sentence(void *context, int priority, const char *sentence);
@@ -20,7 +27,7 @@ void log_decision(const char *where, const char *session, const char *queue,
                   const struct facts *facts, const struct judged *judged, bool mta_refused);
 
 /* The end of a message: what joins a session's decisions with the queue id. */
-void log_message(const char *session, const char *queue, const char *end, size_t accepted,
+void log_message(const char *session, const char *queue, const char *how, size_t accepted,
                  size_t refused, const char *reason, uint64_t number);
 
 #endif

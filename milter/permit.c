@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <syslog.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "core/reply.h"
@@ -196,7 +197,12 @@ static size_t answer_socket_map(struct engine *engine, const char *request, size
     } else if (bars != 3) {
         struct judged judged;
         struct reply reply;
+        struct facts facts;
+        memset(&facts, 0, sizeof facts);
+        facts.helo = facts.login = facts.sender = (struct text){"", 0};
+        facts.recipient = (struct text){key + 1, (size_t)(end - key - 1)};
         engine_trouble(engine, REASON_ADDRESS_MALFORMED, &judged);
+        log_decision("door", "", "", &facts, &judged, false);
         reply_make(&judged.verdict, judged.number, judged.help_url, &reply);
         snprintf(whole, sizeof whole, "OK %s %s %s", reply.code, reply.enhanced, reply.text);
     } else {
@@ -413,8 +419,10 @@ static void *serve(void *argument)
             permit->poll[i + 2] = (struct pollfd){permit->client[i].socket, events, 0};
         }
         if (poll(permit->poll, (nfds_t)(count + 2), 1000) < 0 && errno != EINTR) {
-            log_sentence(NULL, LOG_ERR, "permit door: poll failed; the door is closed");
-            break;
+            struct timespec pause_time = {0, 100000000};
+            log_sentence(NULL, LOG_ERR, "permit door: poll failed; trying again");
+            nanosleep(&pause_time, NULL);
+            continue;
         }
         /* Backwards: closing one puts the last into its place. */
         for (size_t i = count; i-- > 0;) {

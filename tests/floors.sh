@@ -76,11 +76,11 @@ room()
         esac
     done
 }
-room 'policy/store/*' '#include <sqlite3.h>' 'sqlite3.h belongs into policy/store' ''
-room 'policy/live/*' '#include <pthread.h>' 'pthread.h belongs into policy/live and milter' 'milter/*'
+room 'policy/store/*' '#include ["<]sqlite3.h' 'sqlite3.h belongs into policy/store' ''
+room 'policy/live/*' '#include ["<]pthread.h' 'pthread.h belongs into policy/live and milter' 'milter/*'
 room 'milter/*' 'mfapi.h' 'mfapi.h belongs into milter' ''
-room 'policy/core/range.c' '#include <libcidr.h>' 'libcidr.h belongs into core/range.c' ''
-room 'policy/core/address.c' '#include <idn2.h>' 'idn2.h belongs into core/address.c' ''
+room 'policy/core/range.c' '#include ["<]libcidr.h' 'libcidr.h belongs into core/range.c' ''
+room 'policy/core/address.c' '#include ["<]idn2.h' 'idn2.h belongs into core/address.c' ''
 room 'policy/live/moment.c' '(clock_gettime|gettimeofday|[^_a-z]time)\(' 'the clock is read in live/moment.c and ctl/main.c' 'ctl/main.c'
 
 if grep -nE '\b(strcpy|strcat|sprintf|vsprintf|gets|strtok|atoi|atol|system|popen|alloca)[[:space:]]*\(' \

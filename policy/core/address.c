@@ -183,7 +183,12 @@ out:
 
 bool domain_fold(const char *text, size_t size, char to[ADDRESS_DOMAIN_ROOM])
 {
-    return read_domain(text, size, to) == STATUS_OK;
+    enum status status = read_domain(text, size, to);
+
+    if (status == STATUS_BROKEN) {
+        errno = ENOMEM;
+    }
+    return status == STATUS_OK;
 }
 
 static bool has_ipv6_tag(const char *text, size_t size)

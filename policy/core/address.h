@@ -41,7 +41,8 @@ void address_parse(const char *text, size_t size, struct address *address);
 
 /* Brings a domain or a host name (from a table, HELO, a macro) to the form addresses carry: ASCII
  * lower case, A-labels, one trailing dot removed. An address literal is not a domain. Returns false
- * if it is none (to is "" then). */
+ * if it is none (to is "" then). Where it was memory that lacked, errno is
+ * ENOMEM. */
 bool domain_fold(const char *text, size_t size, char to[ADDRESS_DOMAIN_ROOM]);
 
 /* The local part without its BATV tag (prvs=tag=local): a pointer into fold. */

@@ -2,6 +2,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "core/decide.h"
 
+#include <errno.h>
 #include <string.h>
 
 /* What the checks share: the arguments, and what is read from them once. */
@@ -283,12 +284,21 @@ static bool is_client_host(const struct policy *policy, const struct ip *client,
            policy_listed(policy, client, false, NULL) <= LISTING_ACCEPT;
 }
 
+void decide_nothing(enum reason reason, struct verdict *verdict)
+{
+    memset(verdict, 0, sizeof *verdict);
+    verdict->action = reason_row(reason)->action;
+    verdict->reason = reason;
+    verdict->check = CHECK_NONE;
+}
+
 void decide(const struct policy *policy, const struct facts *facts, const struct usage *usage,
             struct moment now, struct verdict *verdict)
 {
     struct judgement judgement = {.policy = policy, .facts = facts, .usage = usage};
 
     (void)now; /* limits will ask for it */
+    errno = 0;
     memset(verdict, 0, sizeof *verdict);
     address_parse(facts->sender.bytes, facts->sender.size, &judgement.sender);
     address_parse(facts->recipient.bytes, facts->recipient.size, &judgement.recipient);
@@ -318,18 +328,15 @@ void decide(const struct policy *policy, const struct facts *facts, const struct
         verdict->check = CHECK_NONE;
         return;
     }
-    for (unsigned check = 0; check < CHECK_COUNT; check++) {
-        if (ask(&judgement, (enum check)check, verdict)) {
-            return;
-        }
+    bool ended = false;
+    for (unsigned check = 0; check < CHECK_COUNT && !ended; check++) {
+        ended = ask(&judgement, (enum check)check, verdict);
     }
-    pass(&judgement, verdict);
-}
-
-void decide_nothing(enum reason reason, struct verdict *verdict)
-{
-    memset(verdict, 0, sizeof *verdict);
-    verdict->action = reason_row(reason)->action;
-    verdict->reason = reason;
-    verdict->check = CHECK_NONE;
+    if (!ended) {
+        pass(&judgement, verdict);
+    }
+    /* A name that could not be folded for want of memory is no other name: nothing rests on it. */
+    if (errno == ENOMEM && verdict->action == ACTION_PASS) {
+        decide_nothing(REASON_INTERNAL_ERROR, verdict);
+    }
 }

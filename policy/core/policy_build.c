@@ -2,6 +2,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "core/policy_build.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -233,8 +234,9 @@ static enum status cell_domain(const struct intake *in, unsigned n, char domain[
     const char *text = "";
     enum status status = cell_text(in, n, 1024, &text);
 
+    errno = 0;
     if (status == STATUS_OK && !domain_fold(text, in->cells[n].size, domain)) {
-        status = bad(in, column(in, n), " is not a domain name", text, in->cells[n].size);
+        status = errno == ENOMEM ? no_memory(in) : bad(in, column(in, n), " is not a domain name", text, in->cells[n].size);
     }
     return status;
 }
@@ -253,12 +255,19 @@ static enum status cell_address(const struct intake *in, unsigned n, bool whole_
     }
     if (whole_domains && text[0] == '@') {
         form[0] = '@';
+        errno = 0;
         if (domain_fold(text + 1, in->cells[n].size - 1, form + 1)) {
             return STATUS_OK;
+        }
+        if (errno == ENOMEM) {
+            return no_memory(in);
         }
         return bad(in, column(in, n), " is not @ and a domain name", text, in->cells[n].size);
     }
     address_parse(text, in->cells[n].size, &address);
+    if (address.out_of_memory) {
+        return no_memory(in);
+    }
     if (text[0] == '<' || address.kind != ADDRESS_MAILBOX || address.routed ||
         (address.domain[0] == '\0' && !bare)) {
         return bad(in, column(in, n), " is not an address", text, in->cells[n].size);
@@ -278,7 +287,9 @@ static enum status cell_login(const struct intake *in, unsigned n, char form[ADD
         status = bad(in, column(in, n), " is empty", NULL, 0);
     }
     if (status == STATUS_OK) {
+        errno = 0;
         login_fold(text, in->cells[n].size, form);
+        status = errno == ENOMEM ? no_memory(in) : STATUS_OK;
     }
     return status;
 }

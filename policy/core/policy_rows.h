@@ -139,7 +139,7 @@ struct policy_build;
 struct policy_rows *policy_build_rows(const struct policy_build *build);
 
 /* A login as it is compared: ASCII lower case; what stands behind its last @ in A-labels where it is a
- * domain. Cut to fit, never fails. */
+ * domain. Cut to fit. errno is ENOMEM where it was memory that lacked: the result is then not to be used. */
 void login_fold(const char *text, size_t size, char to[ADDRESS_PATH_MOST + 1]);
 
 static inline const char *rows_text(const struct policy_rows *rows, uint32_t offset)

@@ -5,6 +5,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -26,6 +29,7 @@ enum {
     BUSY_AGAIN = 200,       /* ms until the next try while an editor holds the lock */
     SETTLE = 30,            /* ms a changed file must be quiet before it is read ... */
     SETTLE_MOST = 500,      /* ... but no longer than this */
+    KEEP_AGAIN = 2000,      /* ms until the last good policy is tried to be kept again */
     REMIND_EVERY = 300000,  /* ms between reminders that the policy in force is an old one */
     LOCK_TRIES = 30,        /* ... 10 ms apart: sekisho status touches the lock for a moment */
     REPORT_ROOM = 4096,
@@ -68,7 +72,7 @@ struct keeper {
     bool pending;              /* not read to the end yet: busy, or not there */
     bool refused;              /* the file as it is now is not in force */
     int64_t sealed_for, next_expiry;
-    int64_t reminded;          /* steady clock */
+    int64_t reminded, keep_again; /* steady clock */
     struct policydb *unkept;   /* the policy in force, not yet kept as the last good one */
     struct told trouble, state_trouble, keep_trouble, expiry_trouble;
     struct report report;
@@ -152,6 +156,7 @@ static enum status publish(struct keeper *keeper, struct policy *policy, const c
 
     if (slot_replace(keeper->slot, policy, &generation) != STATUS_OK) {
         policy_free(policy);
+        keeper->next_expiry = sealed + LOOK_EVERY; /* and again */
         tell(keeper, LOG_ERR, "no memory to put a policy in force; the one before stays");
         return STATUS_BROKEN;
     }
@@ -220,9 +225,12 @@ static void keep_last_good(struct keeper *keeper)
 {
     struct why why;
 
-    if (keeper->unkept == NULL || keeper->state_lock < 0) {
+    int64_t steady = moment_now().steady;
+
+    if (keeper->unkept == NULL || keeper->state_lock < 0 || steady < keeper->keep_again) {
         return;
     }
+    keeper->keep_again = steady + KEEP_AGAIN;
     if (policydb_keep(keeper->unkept, keeper->last_good_path, &why) == STATUS_OK) {
         policydb_close(keeper->unkept);
         keeper->unkept = NULL;
@@ -256,12 +264,16 @@ static void load(struct keeper *keeper)
         keeper->report.origin = "policy.db";
         policydb_close(keeper->unkept);
         keeper->unkept = db;
+        keeper->keep_again = 0;
         db = NULL;
     } else {
         keeper->pending = true;
     }
     policydb_close(db);
     keep_last_good(keeper);
+#ifdef __GLIBC__
+    malloc_trim(0); /* the copy of a large database and what was built on the way */
+#endif
 }
 
 /* Seals the rows in force again when one of them goes out of force, or the wall clock was put back
@@ -499,7 +511,7 @@ static void *keep(void *argument)
         if (changed) {
             settle(keeper);
         }
-        if (changed || atomic_exchange(&keeper->look, false) || (keeper->pending && now.there)) {
+        if (atomic_exchange(&keeper->look, false) || changed || (keeper->pending && now.there)) {
             load(keeper);
         }
         slot_sweep(keeper->slot);
@@ -615,6 +627,7 @@ enum status keeper_start(const char *policy_path, const char *state_path, struct
     keeper->running = true;
     *started = keeper;
     keeper = NULL;
+    why->text[0] = '\0';
     status = STATUS_OK;
 out:
     if (keeper != NULL) {

@@ -19,6 +19,9 @@ static unsigned char hash_key[crypto_shorthash_KEYBYTES];
 
 void message_hash_start(void)
 {
+    if (sodium_init() < 0) {
+        abort(); /* no source of randomness: nothing may go on */
+    }
     randombytes_buf(hash_key, sizeof hash_key);
 }
 

@@ -102,6 +102,18 @@ static enum status copy_pages(sqlite3 *from, sqlite3 *to, const char *path, int 
     return why_set(why, db_status(code), "%s: %s", path, sqlite3_errstr(code));
 }
 
+/* In UTF-16 the schema's CHECKs measure something else than they say. */
+static enum status check_encoding(struct policydb *db, struct why *why)
+{
+    sqlite3_int64 utf8 = 0;
+    enum status status = db_integer(db->memory, db->path,
+                                    "SELECT encoding='UTF-8' FROM pragma_encoding", &utf8, why);
+
+    return status == STATUS_OK && utf8 == 0
+               ? why_set(why, STATUS_BAD, "%s: is in UTF-16; a policy must be in UTF-8", db->path)
+               : status;
+}
+
 /* Is it a sekisho policy of this version, undamaged, its tables real tables? */
 static enum status check_copy(struct policydb *db, struct why *why)
 {
@@ -122,13 +134,21 @@ static enum status check_copy(struct policydb *db, struct why *why)
         return status;
     }
     /* .dump and restore lose both numbers; the version row stays. */
-    if (db_integer(db->memory, db->path,
-                   "SELECT schema FROM version WHERE typeof(schema)='integer' "
-                   "ORDER BY schema DESC LIMIT 1",
-                   &row, NULL) != STATUS_OK ||
-        row == 0 || (application != 0 && application != SCHEMA_APPLICATION_ID)) {
+    struct why inner;
+    status = db_integer(db->memory, db->path,
+                        "SELECT schema FROM version WHERE typeof(schema)='integer' "
+                        "ORDER BY schema DESC LIMIT 1",
+                        &row, &inner);
+    if (status != STATUS_OK && sqlite3_errcode(db->memory) != SQLITE_ERROR) {
+        return why_set(why, status, "%s", inner.text);
+    }
+    if (row == 0 || (application != 0 && application != SCHEMA_APPLICATION_ID)) {
         return why_set(why, STATUS_BAD, "%s: is an SQLite database, but not a sekisho policy",
                        db->path);
+    }
+    status = check_encoding(db, why);
+    if (status != STATUS_OK) {
+        return status;
     }
     if (row > SCHEMA_POLICY_VERSION || version > SCHEMA_POLICY_VERSION) {
         return why_set(why, STATUS_BAD,
@@ -169,7 +189,10 @@ static enum status check_copy(struct policydb *db, struct why *why)
         code = sqlite3_step(statement);
     }
     const unsigned char *answer = code == SQLITE_ROW ? sqlite3_column_text(statement, 0) : NULL;
-    if (answer == NULL || strcmp((const char *)answer, "ok") != 0) {
+    if (answer == NULL && db_status(sqlite3_errcode(db->memory)) != STATUS_OK) {
+        status = why_set(why, db_status(sqlite3_errcode(db->memory)), "%s: %s", db->path,
+                         sqlite3_errmsg(db->memory));
+    } else if (answer == NULL || strcmp((const char *)answer, "ok") != 0) {
         status = why_set(why, STATUS_BAD, "%s: is damaged: %.120s", db->path,
                          answer != NULL ? (const char *)answer : sqlite3_errmsg(db->memory));
     }
