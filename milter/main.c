@@ -105,7 +105,7 @@ static void raise_descriptors(void)
  * default, that is five, and every other thread costs a mapping and its page faults. */
 static void shrink_stacks(void)
 {
-#ifdef __GLIBC__
+#if defined(__GLIBC__) && !defined(__SANITIZE_THREAD__) /* whose threads need more */
     pthread_attr_t attributes;
 
     if (pthread_attr_init(&attributes) == 0) {

@@ -7,6 +7,8 @@ Each STEP is an SMTP command, sent as written, except
   STARTTLS            sent, and then TLS is spoken (no certificate is checked)
   AUTH USER PASSWORD  AUTH PLAIN with this login
   DATA [TEXT]         the message (or TEXT) follows if the server says 354
+  CUT [TEXT]          DATA, a message without its end, and the connection is closed
+  @FILE               FILE.here is made, and the session goes on when FILE is there
   A | B | C           sent in one piece (pipelined), replies read afterwards; DATA may be the last
 {n} in a step is the number of the session, 1 .. --times.
 
@@ -21,6 +23,7 @@ import re
 import socket
 import ssl
 import sys
+import time
 
 SEKISHO = re.compile(r"\[sekisho ([a-z-]+) #(\d+)\]")
 ENHANCED = re.compile(r"^([245]\.\d{1,3}\.\d{1,3}) ")
@@ -101,6 +104,15 @@ class Session:
         self.socket.sendall(body + b".\r\n")
         self.reply(".")
 
+    def pause(self, path):
+        with open(path + ".here", "w", encoding="ascii"):
+            pass
+        end = time.monotonic() + self.options.timeout
+        while not os.path.exists(path):
+            if time.monotonic() > end:
+                raise ConnectionError(f"nobody made {path}")
+            time.sleep(0.05)
+
     def step(self, step):
         if " | " in step:
             parts = step.split(" | ")
@@ -119,6 +131,13 @@ class Session:
             self.send("DATA")
             if self.reply("DATA") == 354:
                 self.message(rest)
+        elif word == "CUT":
+            self.send("DATA")
+            if self.reply("DATA") == 354:
+                self.socket.sendall(os.fsencode(rest or "Subject: half") + b"\r\n")
+            self.socket.close()
+        elif word.startswith("@"):
+            self.pause(step[1:])
         elif step == "STARTTLS":
             self.send(step)
             if self.reply(step) == 220:

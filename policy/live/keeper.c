@@ -255,6 +255,9 @@ static void load(struct keeper *keeper)
     keeper->seen = before;
     keeper->pending = status == STATUS_BUSY || status == STATUS_BROKEN;
     if (status != STATUS_OK) {
+        if (!keeper->running && !in_force(keeper)) {
+            take_last_good(keeper);
+        }
         tell_refused(keeper, &why);
         return;
     }
@@ -614,9 +617,6 @@ enum status keeper_start(const char *policy_path, const char *state_path, struct
     }
     reserve_numbers(keeper);
     load(keeper);
-    if (!in_force(keeper)) {
-        take_last_good(keeper);
-    }
     write_report(keeper);
     keeper->reminded = moment_now().steady;
     int code = pthread_create(&keeper->thread, NULL, keep, keeper);
