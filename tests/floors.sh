@@ -96,7 +96,7 @@ if [ $# -ge 1 ]; then
     if [ ! -f "$archive" ]; then
         fault "$archive: not built"
     else
-        allowed='abort|bsearch|calloc|cidr_addr_broadcast|cidr_addr_network|cidr_free|cidr_from_str|cidr_get_addr|cidr_get_pflen|cidr_get_proto|cidr_to_in6addr|cidr_to_inaddr|free|idn2_free|idn2_lookup_u8|inet_ntop|inet_pton|malloc|memchr|memcmp|memcpy|memmove|memset|psl_builtin|psl_is_public_suffix2|qsort|realloc|snprintf|strchr|strcmp|strlen|strncmp|strnlen|strpbrk|strrchr|strspn|strtoll|strtoull|vsnprintf|__errno_location|__stack_chk_fail|__snprintf_chk|__vsnprintf_chk|__memcpy_chk|__memset_chk|__memmove_chk|__isoc.*strtol.*|_GLOBAL_OFFSET_TABLE_'
+        allowed='abort|bcmp|bsearch|calloc|cidr_addr_broadcast|cidr_addr_network|cidr_free|cidr_from_str|cidr_get_addr|cidr_get_pflen|cidr_get_proto|cidr_to_in6addr|cidr_to_inaddr|free|idn2_free|idn2_lookup_u8|inet_ntop|inet_pton|malloc|memchr|memcmp|memcpy|memmove|memset|psl_builtin|psl_is_public_suffix2|qsort|realloc|snprintf|strchr|strcmp|strlen|strncmp|strnlen|strpbrk|strrchr|strspn|strtoll|strtoull|vsnprintf|__errno_location|__stack_chk_fail|__snprintf_chk|__vsnprintf_chk|__memcpy_chk|__memset_chk|__memmove_chk|__isoc.*strtol.*|_GLOBAL_OFFSET_TABLE_'
         others=$(nm "$archive" 2>/dev/null | awk '
             $1 == "U" { wants[$2] = 1 }
             NF == 3 && $2 != "U" { has[$3] = 1 }

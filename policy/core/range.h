@@ -13,7 +13,8 @@ struct ip {
     unsigned char byte[16];
 };
 
-/* All addresses from first to last, both included; both of one family. */
+/* All addresses from first to last, both included; the family is that of first (an IPv6 block like ::/80
+ * ends where the IPv4-mapped addresses end). */
 struct range {
     struct ip first, last;
 };

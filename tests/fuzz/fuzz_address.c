@@ -162,8 +162,8 @@ static size_t write_mailbox(const struct address *address, char *to, size_t room
     if (quoted) {
         to[used++] = '"';
     }
-    used += (size_t)snprintf(to + used, room - used, "%s%s",
-                             address->domain[0] != '\0' ? "@" : "", address->domain);
+    used += (size_t)snprintf(to + used, room - used, "%s%s", address->domain[0] != '\0' ? "@" : "",
+                             address->domain);
     return used <= ADDRESS_PATH_MOST ? used : 0;
 }
 
@@ -186,8 +186,7 @@ static void check_mailbox(const char *path, size_t size, const struct address *a
     char written[2 * ADDRESS_PATH_MOST + ADDRESS_DOMAIN_ROOM + 8], domain[ADDRESS_DOMAIN_ROOM];
     char fold[ADDRESS_PATH_MOST + 1];
 
-    MUST(address->local_size == strlen(address->local) &&
-         address->local_size <= ADDRESS_PATH_MOST);
+    MUST(address->local_size == strlen(address->local) && address->local_size <= ADDRESS_PATH_MOST);
     MUST(clean_utf8((const unsigned char *)address->local, address->local_size));
     for (size_t i = 0; i <= address->local_size; i++) {
         MUST(address->fold[i] == lower(address->local[i]));
@@ -205,7 +204,7 @@ static void check_mailbox(const char *path, size_t size, const struct address *a
         MUST(strcmp(domain, address->domain) == 0);
     }
     MUST(address->routed == (path[0] == '@' || strpbrk(address->local, "%!@") != NULL));
-    /* nothing of the path may get lost: without quotes and routes the local part is its beginning */
+    /* nothing gets lost: without quotes and routes the local part is the path's beginning */
     if (path[0] != '"' && path[0] != '@') {
         MUST(size >= address->local_size && memcmp(path, address->local, address->local_size) == 0);
     }

@@ -1,4 +1,4 @@
-/* Rows of every table, whatever stands in them: taken, sealed, judged by and proved, as they say. */
+/* Rows of every table, whatever stands in them: taken, sealed, judged by and proved as they say. */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <inttypes.h>
 #include <time.h>
@@ -10,8 +10,9 @@
 
 /* The input is lines. The first sign says what a line is:
  *   @N         the wall time in milliseconds
- *   !FIELDS    a session: client, HELO, login, sender, recipient, flags (d permit door, s submission,
- *              h the MTA says its name), parted by tabs
+ *   !FIELDS    a session, parted by tabs: client, HELO, login, sender, recipient, flags (d permit
+ *              door, s submission, h the MTA says its name, m the MTA has said that the recipient
+ *              is none of its own)
  *   P          the open-relay battery is run at the end
  *   A to M     a row of the table of that number: cells parted by tabs, each a sign and a value:
  *              i integer, t text, n NULL, o other; a first cell #N is the row's id */
@@ -123,8 +124,9 @@ static void read_story(struct story *story, const uint8_t *data, size_t size)
 
 /* -- what a good row looks like, said once more --------------------------------------------- */
 
-/* A column: D domain, B 0 or 1, W one of words, R range, E expires, T text or NULL, L login, A address,
- * S sender pattern, s the same or NULL, N whole number up to most, n the same or NULL, X any. */
+/* A column: D domain, B 0 or 1, W one of words, R range, E expires, T text or NULL, L login,
+ * A address, S sender pattern, s the same or NULL, N whole number up to most, n the same or NULL,
+ * X any. */
 struct column {
     char kind;
     const char *words; /* with a space at each end */
@@ -166,11 +168,12 @@ static const struct column columns[TABLE_COUNT][CELLS_MOST] = {
                                     "trap gateway rate "},
                           {.kind = 'W', .words = " enforce observe off "}},
     [TABLE_SETTING] = {{.kind = 'W',
-                        .words = " mode help_url login_realm login_domain recipient_delimiter "
-                                 "client_prefix_ipv4 client_prefix_ipv6 client_host_most "
-                                 "client_host_most_ipv6 retention login_window login_window_seconds "
-                                 "report_address recipients_most ring_size keys_most "
-                                 "block_longest "},
+                        .words =
+                            " mode help_url login_realm login_domain recipient_delimiter "
+                            "client_prefix_ipv4 client_prefix_ipv6 client_host_most "
+                            "client_host_most_ipv6 retention login_window login_window_seconds "
+                            "report_address recipients_most ring_size keys_most "
+                            "block_longest "},
                        {.kind = 'X'}},
 };
 
@@ -206,8 +209,8 @@ static bool read_expires(const struct cell *cell, int64_t *second)
     if (gmtime_r(&there, &again) == NULL) {
         return false;
     }
-    snprintf(written, sizeof written, cell->size == 19 ? "%04d-%02d-%02d %02d:%02d:%02d"
-                                                       : "%04d-%02d-%02dT%02d:%02d:%02dZ",
+    snprintf(written, sizeof written,
+             cell->size == 19 ? "%04d-%02d-%02d %02d:%02d:%02d" : "%04d-%02d-%02dT%02d:%02d:%02dZ",
              again.tm_year + 1900, again.tm_mon + 1, again.tm_mday, again.tm_hour, again.tm_min,
              again.tm_sec);
     *second = (int64_t)there;
@@ -293,6 +296,10 @@ static void check_taken(struct line_cells *row)
         } else if (column->kind == 'D') {
             MUST(domain_fold(cell->text, cell->size, row->domain));
         }
+    }
+    if (row->table == TABLE_CLIENT_HOST) { /* RFC 6052: all of IPv4 behind one block of IPv6 */
+        struct ip mapped;
+        MUST(ip_parse("64:ff9b::808:808", &mapped) && !range_holds(&row->range, &mapped));
     }
 }
 
@@ -468,6 +475,7 @@ static void judge(const struct story *story, const struct session *session, stru
     memset(facts, 0, sizeof *facts);
     facts->post = strchr(flags, 'd') != NULL ? POST_DOOR : POST_MILTER;
     facts->submission = strchr(flags, 's') != NULL;
+    facts->not_for_mta = strchr(flags, 'm') != NULL;
     facts->client_known = ip_parse(session->field[0].bytes, &facts->client);
     facts->listener_known = ip_parse("203.0.113.5", &facts->listener);
     facts->client_name = (struct text){"client.invalid", 14};
@@ -503,23 +511,24 @@ static void check_session(const struct story *story, const struct session *sessi
         MUST(verdict.action == ACTION_PASS);
         return;
     }
-    bool host = facts.client_known && is_client_host(story, &facts.client);
+    /* what a narrower row carves out of client_host has no right to relay */
+    bool host = facts.client_known && is_client_host(story, &facts.client) &&
+                listed(story, &facts.client, false) <= LISTING_ACCEPT;
     MUST(verdict.kind == (facts.login.size > 0 ? KIND_LOGIN
                           : host               ? KIND_CLIENT_HOST
                                                : KIND_STRANGER));
     address_parse(facts.recipient.bytes, facts.recipient.size, &recipient);
     bool ours = recipient.kind == ADDRESS_MAILBOX && !recipient.routed &&
                 (recipient.domain[0] == '\0' ||
-                 (recipient.literal ? ip_parse(recipient.domain, &ip) &&
-                                          (ip_is_loopback(&ip) ||
-                                           ip_compare(&ip, &facts.listener) == 0)
-                                    : is_ours(story, recipient.domain, facts.host.bytes)));
+                 (recipient.literal
+                      ? ip_parse(recipient.domain, &ip) && ip_compare(&ip, &facts.listener) == 0
+                      : is_ours(story, recipient.domain, facts.host.bytes)));
     MUST(verdict.recipient_local == ours);
     if (verdict.action != ACTION_PASS) {
         return;
     }
     MUST(recipient.kind == ADDRESS_MAILBOX);
-    if (!ours && facts.login.size == 0) {
+    if ((!ours || facts.not_for_mta) && facts.login.size == 0) {
         MUST(host); /* a stranger never sends elsewhere */
     }
     if (!ours && facts.login.size > 0 && facts.post == POST_DOOR) {
@@ -566,8 +575,8 @@ static void check_edges(const struct story *story, const struct policy *policy)
     }
 }
 
-/* Client hosts hold no more public IPv4 addresses than the setting allows: in whole /8, those with a
- * private part left out. */
+/* Client hosts hold no more public IPv4 addresses than the setting allows: in whole /8, those with
+ * a private part left out. */
 static void check_most(const struct story *story, const struct policy *policy)
 {
     int64_t held = 0;

@@ -47,11 +47,16 @@ run()
     dict=tree/tests/fuzz/$name.dict
     [ -f "$dict" ] && set -- "$@" "-dict=$dict"
     rm -rf found && mkdir found
-    ! "build/tests/fuzz/fuzz_$name" -seed=1 -artifact_prefix=found/ -print_final_stats=1 "$@" seeds \
-        >run.log 2>&1
+    # in a shell of its own, whose words on the program's end go to the log as well
+    ! (exec "build/tests/fuzz/fuzz_$name" -seed=1 -artifact_prefix=found/ -print_final_stats=1 "$@" \
+        seeds) >run.log 2>&1
 }
 
-what_was_found() { grep -hE 'does not hold|ERROR: (AddressSanitizer|libFuzzer)|runtime error' run.log | head -1; }
+what_was_found()
+{
+    grep -hE 'does not hold|ERROR: (AddressSanitizer|libFuzzer)|runtime error' run.log | head -1 |
+        sed 's|.*/tests/fuzz/||; s/ on address.*//; s/^==[0-9]*==//'
+}
 executions() { sed -n 's/^stat::number_of_executed_units: *//p' run.log; }
 
 take_seeds()
@@ -67,7 +72,7 @@ sound()
     take_seeds "$1"
     if run "$1" -max_total_time="$seconds" -runs=20000000; then
         fault "fuzz_$1 without a bug: $(what_was_found)"
-        cat run.log
+        grep -E '^(Base64|artifact_prefix)' run.log
     else
         ok "fuzz_$1 without a bug: nothing in $(executions) executions"
     fi
@@ -95,7 +100,7 @@ planted()
             rm -f "$seed"
             shown=$((shown + 1))
         done
-        if run "$1" -max_total_time="$seconds" -runs=20000000; then
+        if run "$1" -max_total_time="$seconds" -runs=20000000 && [ -n "$(ls found)" ]; then
             ok "$4: $shown seeds show it; without them fuzz_$1 found it after" \
                 "$(executions) executions: $(what_was_found)"
         else
@@ -110,7 +115,7 @@ for name in $wanted; do
 done
 
 planted range policy/core/range.c \
-    's/for (int bit = length; bit < 128; bit++)/for (int bit = length + 1; bit < 128; bit++)/' \
+    's/for (int bit = length; bit < 128; bit++)/for (int bit = length + 2; bit < 128; bit++)/' \
     'the length of a block is one bit off'
 planted range policy/core/range.c "s/ || (size > 1 && text\[0\] == '0'))/)/" \
     'a leading zero is taken'
@@ -120,15 +125,14 @@ planted address policy/core/address.c 's/return (unsigned char)c < 0x20 || c == 
     'DEL is no control character'
 planted policy_rows policy/core/policy_build.c 's/cell_integer(in, 1, 0, 1, &may_send)/cell_integer(in, 1, 0, 2, \&may_send)/' \
     'identity.may_send is hardly checked'
-planted policy_rows policy/core/policy.c 's/(at == domain || rows\[span.entries->payload\].subdomains)/(at != NULL)/' \
+planted policy_rows policy/core/policy.c 's/if (row != NULL && row->subdomains) {/if (row != NULL) {/' \
     'every local domain speaks for its subdomains'
 planted policy_rows policy/core/rangemap.c 's/ip_compare(&end, before) >= 0/ip_compare(\&end, before) > 0/' \
     'a range ends one address early'
 planted permit milter/permit.c 's/if (size < digits + 1 + number + 1) {/if (size < digits + 1) {/' \
     "a netstring's length is believed"
-planted permit policy/core/decide.c 's/ && !judgement.recipient.routed;/;/
-s/} else if (recipient->routed && stranger(judgement)) {/} else if (false) {/' \
-    'a routed recipient is one of ours'
+planted permit milter/permit.c 's/(bars != 3)/(bars < 3)/' \
+    'a field reaches into the next'
 
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]
