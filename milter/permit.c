@@ -235,9 +235,6 @@ static size_t frame_netstring(const char *buffer, size_t size, size_t *from, siz
             return (size_t)-1;
         }
     }
-    if (digits > 1 && buffer[0] == '0') {
-        return (size_t)-1; /* a netstring's length has no leading zero */
-    }
     if (digits == size) {
         return 0;
     }
