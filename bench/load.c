@@ -1,4 +1,4 @@
-/* Whole SMTP sessions as an MTA tells them to a milter, from many connections at once, and how long they took. */
+/* A load of whole SMTP sessions over the milter protocol, with the time of each answer. */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <getopt.h>
 #include <inttypes.h>
@@ -16,8 +16,18 @@
 /* What is timed: an answered stage from its write to its answer, the session from connect() to the
  * answer at end of message. */
 enum timed {
-    OF_NEGOTIATE, OF_CONNECT, OF_HELO, OF_MAIL, OF_RCPT, OF_DATA, OF_HEADER, OF_EOH, OF_BODY,
-    OF_EOM, OF_SESSION, TIMED
+    OF_NEGOTIATE,
+    OF_CONNECT,
+    OF_HELO,
+    OF_MAIL,
+    OF_RCPT,
+    OF_DATA,
+    OF_HEADER,
+    OF_EOH,
+    OF_BODY,
+    OF_EOM,
+    OF_SESSION,
+    TIMED
 };
 
 static const char *const timed_name[TIMED] = {"negotiate", "connect", "helo",   "mail",
@@ -131,7 +141,8 @@ struct story {
     bool with_login;
 };
 
-/* Three of four are strangers who write to us, the fourth is a login of ours that writes outside. */
+/* Three of four are strangers who write to us, the fourth is a login of ours that writes outside.
+ */
 static void invent(struct worker *worker, struct story *story)
 {
     const struct options *options = worker->options;
@@ -152,7 +163,8 @@ static void invent(struct worker *worker, struct story *story)
         snprintf(story->recipient_address, sizeof story->recipient_address,
                  "friend%05u@example.org", who);
     } else {
-        snprintf(story->sender_address, sizeof story->sender_address, "person%05u@example.net", who);
+        snprintf(story->sender_address, sizeof story->sender_address, "person%05u@example.net",
+                 who);
         snprintf(story->recipient_address, sizeof story->recipient_address,
                  "user%06u@d%05u.example.jp", who, chance(worker, (uint32_t)options->domains));
     }
@@ -234,9 +246,9 @@ static char envelope(struct worker *worker, struct wire *wire, const struct stor
 static bool message(struct worker *worker, struct wire *wire)
 {
     static const struct wire_macro queue[] = {{"i", "4ABCDEF012"}};
-    static const char *const headers[] = {"From", " <person@example.net>", "To",
-                                          " <user@example.jp>", "Subject", " to be measured",
-                                          "Message-ID", " <1@example.net>"};
+    static const char *const headers[] = {
+        "From",    " <person@example.net>", "To",         " <user@example.jp>",
+        "Subject", " to be measured",       "Message-ID", " <1@example.net>"};
     static const char body[] = "Nothing to read here.\r\n";
     bool going = true;
 
@@ -245,7 +257,8 @@ static bool message(struct worker *worker, struct wire *wire)
         wire_put(wire, 'T', NULL, 0);
         going = stage(worker, wire, OF_DATA, STEP_SILENT_DATA) == 'c';
     }
-    for (size_t i = 0; going && i < COUNT(headers) && (wire->steps & STEP_NO_HEADERS) == 0; i += 2) {
+    for (size_t i = 0; going && i < COUNT(headers) && (wire->steps & STEP_NO_HEADERS) == 0;
+         i += 2) {
         char line[128];
         int size = snprintf(line, sizeof line, "%s%c%s", headers[i], '\0', headers[i + 1]);
         wire_put(wire, 'L', line, (size_t)size + 1);
@@ -368,7 +381,8 @@ static void print_timed(struct worker *workers, long count, enum timed what)
         }
     }
     qsort(all, total, sizeof *all, by_size);
-    printf(", \"%s\": {\"n\": %zu, \"p50\": %" PRIu32 ", \"p99\": %" PRIu32 ", \"most\": %" PRIu32 "}",
+    printf(", \"%s\": {\"n\": %zu, \"p50\": %" PRIu32 ", \"p99\": %" PRIu32 ", \"most\": %" PRIu32
+           "}",
            timed_name[what], total, all[total / 2], all[total - 1 - total / 100], all[total - 1]);
     free(all);
 }
@@ -430,8 +444,7 @@ static int idle(const struct options *options)
         struct story story;
         invent(&worker, &story);
         if (!wire_open(&wires[open], options->socket) || !begin(&worker, &wires[open], &story) ||
-            (options->idle_stage == STAGE_RCPT &&
-             envelope(&worker, &wires[open], &story) == 0)) {
+            (options->idle_stage == STAGE_RCPT && envelope(&worker, &wires[open], &story) == 0)) {
             break;
         }
     }
@@ -455,33 +468,60 @@ static _Noreturn void usage(void)
 int main(int argc, char **argv)
 {
     static const struct option known[] = {
-        {"socket", 1, NULL, 's'},  {"connections", 1, NULL, 'c'}, {"seconds", 1, NULL, 't'},
-        {"rate", 1, NULL, 'r'},    {"domains", 1, NULL, 'd'},     {"logins", 1, NULL, 'l'},
-        {"slots", 1, NULL, 'n'},   {"seed", 1, NULL, 'e'},        {"pid", 1, NULL, 'p'},
-        {"series", 1, NULL, 'f'},  {"idle", 1, NULL, 'i'},        {"stage", 1, NULL, 'g'},
+        {"socket", 1, NULL, 's'}, {"connections", 1, NULL, 'c'}, {"seconds", 1, NULL, 't'},
+        {"rate", 1, NULL, 'r'},   {"domains", 1, NULL, 'd'},     {"logins", 1, NULL, 'l'},
+        {"slots", 1, NULL, 'n'},  {"seed", 1, NULL, 'e'},        {"pid", 1, NULL, 'p'},
+        {"series", 1, NULL, 'f'}, {"idle", 1, NULL, 'i'},        {"stage", 1, NULL, 'g'},
         {NULL, 0, NULL, 0}};
-    struct options options = {.connections = 1, .domains = 1, .logins = 1, .slots = 1000000,
-                              .seconds = 1, .idle_stage = STAGE_HELO};
+    struct options options = {.connections = 1,
+                              .domains = 1,
+                              .logins = 1,
+                              .slots = 1000000,
+                              .seconds = 1,
+                              .idle_stage = STAGE_HELO};
     struct rlimit files;
     int letter;
 
     while ((letter = getopt_long(argc, argv, "", known, NULL)) != -1) {
         switch (letter) {
-        case 's': options.socket = optarg; break;
-        case 'c': options.connections = strtol(optarg, NULL, 10); break;
-        case 't': options.seconds = strtod(optarg, NULL); break;
-        case 'r': options.rate = strtod(optarg, NULL); break;
-        case 'd': options.domains = strtol(optarg, NULL, 10); break;
-        case 'l': options.logins = strtol(optarg, NULL, 10); break;
-        case 'n': options.slots = strtol(optarg, NULL, 10); break;
-        case 'e': options.seed = strtoull(optarg, NULL, 10); break;
-        case 'p': options.pid = (pid_t)strtol(optarg, NULL, 10); break;
-        case 'f': options.series = optarg; break;
-        case 'i': options.idle = strtol(optarg, NULL, 10); break;
+        case 's':
+            options.socket = optarg;
+            break;
+        case 'c':
+            options.connections = strtol(optarg, NULL, 10);
+            break;
+        case 't':
+            options.seconds = strtod(optarg, NULL);
+            break;
+        case 'r':
+            options.rate = strtod(optarg, NULL);
+            break;
+        case 'd':
+            options.domains = strtol(optarg, NULL, 10);
+            break;
+        case 'l':
+            options.logins = strtol(optarg, NULL, 10);
+            break;
+        case 'n':
+            options.slots = strtol(optarg, NULL, 10);
+            break;
+        case 'e':
+            options.seed = strtoull(optarg, NULL, 10);
+            break;
+        case 'p':
+            options.pid = (pid_t)strtol(optarg, NULL, 10);
+            break;
+        case 'f':
+            options.series = optarg;
+            break;
+        case 'i':
+            options.idle = strtol(optarg, NULL, 10);
+            break;
         case 'g':
             options.idle_stage = strcmp(optarg, "rcpt") == 0 ? STAGE_RCPT : STAGE_HELO;
             break;
-        default: usage();
+        default:
+            usage();
         }
     }
     if (options.socket == NULL || optind < argc || options.connections < 1 ||

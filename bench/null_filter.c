@@ -1,4 +1,4 @@
-/* A filter that lets everything pass: what libmilter alone costs, with all answers or with the fewest. */
+/* The least that libmilter can cost: a filter that says yes, with or without answers. */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <libmilter/mfapi.h>
 #include <stdbool.h>

@@ -1,4 +1,4 @@
-/* One reading of a policy, stage by stage: how long each takes, and how many bytes the policy holds. */
+/* What a policy weighs: time of each stage of a load, and bytes held. */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <sqlite3.h>
 #include <stdio.h>
@@ -46,10 +46,11 @@ int main(int argc, char **argv)
     if (status != STATUS_OK) {
         fprintf(stderr, "weigh: %s\n", why.text);
     } else {
-        printf("{\"sqlite\": \"%s\", \"copy\": %.4f, \"rows\": %.4f, \"seal\": %.4f, \"proof\": %.4f, "
-               "\"row_count\": %zu, \"bytes\": %zu}\n",
-               sqlite3_libversion(), at[1] - at[0], at[2] - at[1], at[3] - at[2], at[4] - at[3],
-               policy_row_count(policy), policy_size(policy));
+        printf(
+            "{\"sqlite\": \"%s\", \"copy\": %.4f, \"rows\": %.4f, \"seal\": %.4f, \"proof\": %.4f, "
+            "\"row_count\": %zu, \"bytes\": %zu}\n",
+            sqlite3_libversion(), at[1] - at[0], at[2] - at[1], at[3] - at[2], at[4] - at[3],
+            policy_row_count(policy), policy_size(policy));
     }
     policy_free(policy);
     policy_build_free(build);

@@ -30,10 +30,10 @@ struct wire_macro {
 };
 
 struct wire {
-    int file;             /* -1 = closed */
-    uint32_t steps;       /* negotiated */
-    bool broken;          /* closed, timed out or answered nonsense */
-    bool listed[STAGES];  /* the filter named the macros it wants at this stage ... */
+    int file;                /* -1 = closed */
+    uint32_t steps;          /* negotiated */
+    bool broken;             /* closed, timed out or answered nonsense */
+    bool listed[STAGES];     /* the filter named the macros it wants at this stage ... */
     char asked[STAGES][160]; /* ... and these are they, between spaces */
     size_t size;
     unsigned char out[8192];

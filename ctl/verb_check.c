@@ -57,10 +57,10 @@ int verb_check(const struct ctl *ctl, int argc, char **argv)
         }
     }
     if (ctl->json) {
-        json_t *answer = json_pack("{s:b, s:s, s:I, s:I, s:o}", "ok", status == STATUS_OK, "policy",
-                                   ctl->policy, "rows",
-                                   (json_int_t)(policy != NULL ? policy_row_count(policy) : 0),
-                                   "battery", (json_int_t)cases, "faults", findings.list);
+        json_t *answer =
+            json_pack("{s:b, s:s, s:I, s:I, s:o}", "ok", status == STATUS_OK, "policy", ctl->policy,
+                      "rows", (json_int_t)(policy != NULL ? policy_row_count(policy) : 0),
+                      "battery", (json_int_t)cases, "faults", findings.list);
         ctl_print(answer);
     } else if (status == STATUS_OK) {
         printf("%s: good, %zu rows; %zu forged sessions of the open-relay battery were refused\n",

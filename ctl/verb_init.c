@@ -66,8 +66,8 @@ int verb_init(const struct ctl *ctl, int argc, char **argv)
         for (size_t i = 0; i < count; i++) {
             json_array_append_new(list, json_string(domains[i]));
         }
-        json_t *answer = json_pack("{s:b, s:s, s:o, s:s?}", "ok", 1, "policy", ctl->policy, "domains",
-                                   list, "hostname", start.host_name);
+        json_t *answer = json_pack("{s:b, s:s, s:o, s:s?}", "ok", 1, "policy", ctl->policy,
+                                   "domains", list, "hostname", start.host_name);
         ctl_print(answer);
         return CTL_YES;
     }

@@ -1,4 +1,4 @@
-/* libmilter's callbacks: translated for the session, the engine, the log; nothing is decided here. */
+/* libmilter's callbacks, translated for session, engine and log; nothing is decided here. */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "callbacks.h"
 
@@ -21,13 +21,13 @@ static atomic_bool stopping;
 
 enum { NUDGES = 64 };
 
-/* All judgement is made at RCPT; these stages need no answer. libmilter imitates the flags for an MTA that
- * lacks them, so a stage that was asked for never answers. */
+/* All judgement is made at RCPT; these stages need no answer. libmilter imitates the flags for an
+ * MTA that lacks them, so a stage that was asked for never answers. */
 #define NO_ANSWERS (SMFIP_NR_CONN | SMFIP_NR_HELO | SMFIP_NR_MAIL | SMFIP_NR_DATA)
 #define NOT_WANTED (SMFIP_NOHDRS | SMFIP_NOEOH | SMFIP_NOBODY | SMFIP_NOUNKNOWN)
 
-/* The engine for the length of one callback, or NULL when the daemon is ending: libmilter does not wait
- * for its workers. leave() must follow in any case. */
+/* The engine for the length of one callback, or NULL when the daemon is ending: libmilter does not
+ * wait for its workers. leave() must follow in any case. */
 static struct engine *enter(void)
 {
     atomic_fetch_add(&in_flight, 1);
@@ -62,9 +62,10 @@ static const char *macro(SMFICTX *context, const char *name)
     return smfi_getsymval(context, copy);
 }
 
-/* libmilter starts a thread that waits for SIGHUP, SIGTERM and SIGINT by sigwait() and ends the filter at
- * each of them, SIGHUP too; whether it or the main thread gets one is the kernel's choice. This definition
- * takes the place of the C library's for the whole program: that thread never takes a signal. */
+/* libmilter starts a thread that waits for SIGHUP, SIGTERM and SIGINT by sigwait() and ends the
+ * filter at each of them, SIGHUP too; whether it or the main thread gets one is the kernel's
+ * choice. This definition takes the place of the C library's for the whole program: that thread
+ * never takes a signal. */
 int sigwait(const sigset_t *restrict signals, int *restrict number)
 {
     (void)signals;
@@ -85,7 +86,8 @@ static sfsistat on_negotiate(SMFICTX *context, unsigned long actions, unsigned l
     } lists[] = {
         {SMFIM_CONNECT, "j {daemon_name} {daemon_addr} {daemon_port} {if_addr}"},
         {SMFIM_HELO, "{tls_version}"},
-        /* {mail_addr} is always there: without any, libmilter keeps the login of the message before */
+        /* {mail_addr} is always there: without any, libmilter keeps the login of the message before
+         */
         {SMFIM_ENVFROM, "i {mail_addr} {auth_authen} {auth_type}"},
         {SMFIM_ENVRCPT, "i {rcpt_mailer} {rcpt_host} {rcpt_addr}"},
         {SMFIM_DATA, "i"},
@@ -107,8 +109,9 @@ static sfsistat on_negotiate(SMFICTX *context, unsigned long actions, unsigned l
         }
     }
     if ((steps & NO_ANSWERS) != NO_ANSWERS) {
-        log_sentence(NULL, LOG_ERR, "the MTA and libmilter cannot do without answers at connect, HELO, MAIL "
-                              "and DATA; this connection is refused");
+        log_sentence(NULL, LOG_ERR,
+                     "the MTA and libmilter cannot do without answers at connect, HELO, MAIL "
+                     "and DATA; this connection is refused");
         return SMFIS_REJECT;
     }
     return SMFIS_CONTINUE;
@@ -119,8 +122,8 @@ static sfsistat on_connect(SMFICTX *context, char *name, struct sockaddr *addres
     struct session *session = session_of(context);
 
     if (session != NULL) {
-        session_connect(session, name, address, macro(context, "j"), macro(context, "{daemon_addr}"),
-                        macro(context, "{if_addr}"));
+        session_connect(session, name, address, macro(context, "j"),
+                        macro(context, "{daemon_addr}"), macro(context, "{if_addr}"));
     }
     return SMFIS_NOREPLY;
 }
@@ -280,8 +283,8 @@ static sfsistat judge_message(struct engine *engine, SMFICTX *context)
         log_message(session->id, session->queue, "rejected", session->accepted, session->refused,
                     reason_row(judged.verdict.reason)->name, judged.number);
     } else {
-        log_message(session->id, session->queue, "accepted", session->accepted, session->refused, "",
-                    0);
+        log_message(session->id, session->queue, "accepted", session->accepted, session->refused,
+                    "", 0);
     }
     session_end_message(session);
     return status;

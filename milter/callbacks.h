@@ -1,4 +1,4 @@
-/* libmilter's callbacks: translated for the session, the engine, the log; nothing is decided here. */
+/* libmilter's callbacks, translated for session, engine and log; nothing is decided here. */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #ifndef SEKISHO_CALLBACKS_H
 #define SEKISHO_CALLBACKS_H
@@ -11,12 +11,12 @@
 enum status callbacks_register(struct engine *engine, const char *socket, int backlog,
                                struct why *why);
 
-/* Serves until smfi_stop(). Call it in a thread of its own (3-facts.md 3.2: libmilter ends at SIGHUP
- * otherwise). Returns STATUS_OK when it was asked to stop. */
+/* Serves until smfi_stop(). Call it in a thread of its own (3-facts.md 3.2: libmilter ends at
+ * SIGHUP otherwise). Returns STATUS_OK when it was asked to stop. */
 enum status callbacks_run(void);
 
-/* Takes the engine away from the callbacks and waits for those that use it. False when one still does: then the
- * engine must not be closed. */
+/* Takes the engine away from the callbacks and waits for those that use it. False when one still
+ * does: then the engine must not be closed. */
 bool callbacks_drain(int64_t milliseconds);
 
 /* Asks callbacks_run, which listens at spec, to return; any thread. */

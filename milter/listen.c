@@ -71,7 +71,8 @@ enum status listen_parse(const char *option, const char *text, struct listen_spe
         return STATUS_OK;
     }
     return why_set(why, STATUS_BAD,
-                   "%s %s: write unix:PATH, inet:PORT@127.0.0.1, inet6:PORT@::1 or fd:N", option, text);
+                   "%s %s: write unix:PATH, inet:PORT@127.0.0.1, inet6:PORT@::1 or fd:N", option,
+                   text);
 }
 
 static enum status claim_path(struct listen_spec *spec, struct why *why)
@@ -93,13 +94,13 @@ static enum status claim_path(struct listen_spec *spec, struct why *why)
     }
     if (lstat(spec->path, &seen) == 0) {
         if (!S_ISSOCK(seen.st_mode)) {
-            why_set(why, status, "%s: is in the way and not a socket; it was left as it is", spec->path);
+            why_set(why, status, "%s: is in the way and not a socket; it was left as it is",
+                    spec->path);
             goto out;
         }
         probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         memcpy(address.sun_path, spec->path, strlen(spec->path) + 1);
-        if (probe < 0 ||
-            connect(probe, (const struct sockaddr *)&address, sizeof address) == 0 ||
+        if (probe < 0 || connect(probe, (const struct sockaddr *)&address, sizeof address) == 0 ||
             errno != ECONNREFUSED) {
             why_set(why, status, "%s: another program is listening there", spec->path);
             goto out;

@@ -20,8 +20,8 @@ struct listen_spec {
 enum status listen_parse(const char *option, const char *text, struct listen_spec *spec,
                          struct why *why);
 
-/* Makes sure that nobody else has the place: locks PATH.lock and looks whether something answers or a file of
- * another kind is in the way; takes a dead socket away. STATUS_BAD: it is taken. */
+/* Makes sure that nobody else has the place: locks PATH.lock and looks whether something answers or
+ * a file of another kind is in the way; takes a dead socket away. STATUS_BAD: it is taken. */
 enum status listen_claim(struct listen_spec *spec, struct why *why);
 
 /* Opens the listening socket of a claimed spec; -1 and why on failure. */

@@ -17,8 +17,8 @@
 enum {
     SHOWN = 320, /* at most so many octets of a text from outside are shown */
     SHOWN_ROOM = SHOWN * 4 + 32,
-    LINE_MOST = 6144,     /* four such texts and all else */
-    RING_SIZE = 1 << 20,  /* octets that wait for the thread */
+    LINE_MOST = 6144,    /* four such texts and all else */
+    RING_SIZE = 1 << 20, /* octets that wait for the thread */
     STOP_SECONDS = 1
 };
 
@@ -26,8 +26,8 @@ static const char prefix[] = "sekisho-milter: ";
 
 /* -- writing -------------------------------------------------------------------------------- */
 
-/* What waits: {priority, size, text} one behind the other, taken all at once by the thread, which has a
- * second buffer of the same size to write from. */
+/* What waits: {priority, size, text} one behind the other, taken all at once by the thread, which
+ * has a second buffer of the same size to write from. */
 struct waiting {
     int priority;
     size_t size;
@@ -41,9 +41,8 @@ static struct {
     char *ring, *taken;
     size_t used;
     unsigned long lost;
-} the_log = {.to_stderr = true,
-             .lock = PTHREAD_MUTEX_INITIALIZER,
-             .changed = PTHREAD_COND_INITIALIZER};
+} the_log = {
+    .to_stderr = true, .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
 /* text begins with the prefix and has room for a line end and a NUL behind size. */
 static void write_line(int priority, char *text, size_t size)
@@ -140,8 +139,7 @@ bool log_stop(void)
     pthread_mutex_lock(&the_log.lock);
     the_log.stopping = true;
     pthread_cond_broadcast(&the_log.changed);
-    while (!the_log.done &&
-           pthread_cond_timedwait(&the_log.changed, &the_log.lock, &until) == 0) {
+    while (!the_log.done && pthread_cond_timedwait(&the_log.changed, &the_log.lock, &until) == 0) {
     }
     done = the_log.done;
     pthread_mutex_unlock(&the_log.lock);

@@ -10,19 +10,19 @@
 
 /* Lines go to syslog (facility mail), or with to_stderr to standard error. */
 void log_open(bool to_stderr);
-/* From here on lines for syslog wait in a bounded ring for a thread, so that a syslog that has stopped reading
- * stops no mail; when the ring is full lines are lost, and their number is told. Signals must be blocked. Lines
- * for standard error are written by whoever says them, as before. */
+/* From here on lines for syslog wait in a bounded ring for a thread, so that a syslog that has
+ * stopped reading stops no mail; when the ring is full lines are lost, and their number is told.
+ * Signals must be blocked. Lines for standard error are written by whoever says them, as before. */
 void log_start(void);
-/* Writes what waits, for a second at the most; afterwards lines are written at once again. Returns false when
- * the thread hangs in a write: then nothing more should be logged. */
+/* Writes what waits, for a second at the most; afterwards lines are written at once again. Returns
+ * false when the thread hangs in a write: then nothing more should be logged. */
 bool log_stop(void);
 
 /* One sentence; the form keeper_tell has. */
 void log_sentence(void *context, int priority, const char *sentence);
 
-/* One decision. session and queue may be ""; where is "milter" or "door". mta_refused: the MTA itself has
- * refused this recipient. */
+/* One decision. session and queue may be ""; where is "milter" or "door". mta_refused: the MTA
+ * itself has refused this recipient. */
 void log_decision(const char *where, const char *session, const char *queue,
                   const struct facts *facts, const struct judged *judged, bool mta_refused);
 

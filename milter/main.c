@@ -21,7 +21,13 @@
 #include "log.h"
 #include "permit.h"
 
-enum { BACKLOG = 1024, DESCRIPTORS = 65536, EXIT_USAGE = 2, DRAIN_MS = 4000, STACK_SIZE = 512 * 1024 };
+enum {
+    BACKLOG = 1024,
+    DESCRIPTORS = 65536,
+    EXIT_USAGE = 2,
+    DRAIN_MS = 4000,
+    STACK_SIZE = 512 * 1024
+};
 
 struct options {
     const char *policy, *state, *socket, *permit;
@@ -95,14 +101,16 @@ static void raise_descriptors(void)
     struct rlimit limit;
 
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < DESCRIPTORS) {
-        limit.rlim_cur =
-            limit.rlim_max == RLIM_INFINITY || limit.rlim_max > DESCRIPTORS ? DESCRIPTORS : limit.rlim_max;
+        limit.rlim_cur = limit.rlim_max == RLIM_INFINITY || limit.rlim_max > DESCRIPTORS
+                             ? DESCRIPTORS
+                             : limit.rlim_max;
         setrlimit(RLIMIT_NOFILE, &limit);
     }
 }
 
-/* libmilter makes and ends threads all the time. The C library keeps 40 MB of stacks of ended ones: of 8 MB, the
- * default, that is five, and every other thread costs a mapping and its page faults. */
+/* libmilter makes and ends threads all the time. The C library keeps 40 MB of stacks of ended ones:
+ * of 8 MB, the default, that is five, and every other thread costs a mapping and its page faults.
+ */
 static void shrink_stacks(void)
 {
 #if defined(__GLIBC__) && !defined(__SANITIZE_THREAD__) /* whose threads need more */
@@ -130,8 +138,8 @@ static void on_signal(int number)
     errno = kept;
 }
 
-/* From here on signals reach the main thread, and no other: every other thread has them blocked, and
- * libmilter's own one does not wait for them (callbacks.c). */
+/* From here on signals reach the main thread, and no other: every other thread has them blocked,
+ * and libmilter's own one does not wait for them (callbacks.c). */
 static void take_signals(const sigset_t *signals)
 {
     static const int numbers[] = {SIGHUP, SIGTERM, SIGINT};
@@ -159,7 +167,8 @@ static void wait_for_end(struct engine *engine)
 int main(int argc, char **argv)
 {
     struct options options = {"/etc/sekisho/policy.db", "/var/lib/sekisho/state.db",
-                              "unix:/run/sekisho/milter.sock", "unix:/run/sekisho/permit.sock", false};
+                              "unix:/run/sekisho/milter.sock", "unix:/run/sekisho/permit.sock",
+                              false};
     struct listen_spec milter_spec = {.lock = -1}, permit_spec = {.lock = -1};
     struct engine *engine = NULL;
     struct permit *permit = NULL;
@@ -200,7 +209,8 @@ int main(int argc, char **argv)
         listen_claim(&permit_spec, &why) != STATUS_OK) {
         goto out;
     }
-    if (engine_open(options.policy, options.state, log_sentence, NULL, &engine, &why) != STATUS_OK) {
+    if (engine_open(options.policy, options.state, log_sentence, NULL, &engine, &why) !=
+        STATUS_OK) {
         goto out;
     }
     listener = listen_open(&permit_spec, BACKLOG, &why);

@@ -309,8 +309,9 @@ static bool client_serve(struct permit *permit, struct client *client)
     while (client->out_size == 0 &&
            (taken = permit_frame(client->in, client->in_size, &protocol, &from, &length)) != 0) {
         if (taken == (size_t)-1) {
-            log_sentence(NULL, LOG_WARNING, "permit door: a request that is neither Postfix policy "
-                                            "delegation nor a socket map, or too long; connection ended");
+            log_sentence(NULL, LOG_WARNING,
+                         "permit door: a request that is neither Postfix policy "
+                         "delegation nor a socket map, or too long; connection ended");
             return false;
         }
         client->out_size =
@@ -351,7 +352,8 @@ static bool client_read(struct permit *permit, struct client *client)
     return client_serve(permit, client);
 }
 
-/* Room for one more: the connection that has been idle longest gives way; none that is being served. */
+/* Room for one more: the connection that has been idle longest gives way; none that is being
+ * served. */
 static bool make_room(struct permit *permit)
 {
     size_t oldest = permit->count;
@@ -400,7 +402,8 @@ static void end_slow_clients(struct permit *permit)
 
     for (size_t i = permit->count; i-- > 0;) {
         const struct client *client = &permit->client[i];
-        if ((client->in != NULL || client->out_size > 0) && now - client->since > PERMIT_PATIENCE_MS) {
+        if ((client->in != NULL || client->out_size > 0) &&
+            now - client->since > PERMIT_PATIENCE_MS) {
             client_close(permit, i);
         }
     }

@@ -60,8 +60,8 @@ static bool keep(struct session_text *kept, const char *text)
 
 /* Where the client comes from. Postfix's pickup says localhost, 127.0.0.1, port 0; `sendmail -bs`
  * says localhost without an address: neither is an SMTP client, and a refusal would keep the
- * message in the queue for ever. A client without an address whose name is not localhost (a proxy that
- * would not tell) is a stranger like any other. */
+ * message in the queue for ever. A client without an address whose name is not localhost (a proxy
+ * that would not tell) is a stranger like any other. */
 static void keep_client(struct session *session, const char *name, const struct sockaddr *client)
 {
     bool local_name = name != NULL && strcasecmp(name, "localhost") == 0;

@@ -21,10 +21,10 @@ enum address_kind {
 /* A taken-apart address: a plain value of about 900 bytes, no heap. */
 struct address {
     enum address_kind kind;
-    bool routed;       /* a source route, or % ! @ in the local part, or a second bare @ (then kind
-                          is ADDRESS_MALFORMED): somebody else might read another destination */
-    bool literal;      /* the domain is an address literal, canonical: [192.0.2.1],
-                          [IPv6:2001:db8::1]; IPv4-mapped as IPv4 */
+    bool routed;        /* a source route, or % ! @ in the local part, or a second bare @ (then kind
+                           is ADDRESS_MALFORMED): somebody else might read another destination */
+    bool literal;       /* the domain is an address literal, canonical: [192.0.2.1],
+                           [IPv6:2001:db8::1]; IPv4-mapped as IPv4 */
     bool out_of_memory; /* kind is ADDRESS_MALFORMED only because libidn2 had no memory */
     size_t local_size;
     char local[ADDRESS_PATH_MOST + 1]; /* quotes, quoted pairs removed, case kept; no NUL inside */

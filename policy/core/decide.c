@@ -21,7 +21,8 @@ struct judgement {
     struct identity identity;
 };
 
-/* A check answers through the step: vote, reason and rule. It is asked only where it concerns the case. */
+/* A check answers through the step: vote, reason and rule. It is asked only where it concerns the
+ * case. */
 typedef void check_function(const struct judgement *judgement, struct trail_step *step);
 
 static void refuse(struct trail_step *step, enum reason reason)
@@ -177,8 +178,7 @@ static void check_relay(const struct judgement *judgement, struct trail_step *st
 
 static void check_trap(const struct judgement *judgement, struct trail_step *step)
 {
-    if (policy_spam_trap(judgement->policy, judgement->facts, &judgement->recipient,
-                         &step->rule)) {
+    if (policy_spam_trap(judgement->policy, judgement->facts, &judgement->recipient, &step->rule)) {
         refuse(step, REASON_SPAM_TRAP);
     }
 }
@@ -276,8 +276,8 @@ static void pass(const struct judgement *judgement, struct verdict *verdict)
     }
 }
 
-/* In client_host, and no narrower row says reject or tempfail: what such a row carves out has no right
- * to relay, whatever the mode of the check listed and whoever is exempt from it. */
+/* In client_host, and no narrower row says reject or tempfail: what such a row carves out has no
+ * right to relay, whatever the mode of the check listed and whoever is exempt from it. */
 static bool is_client_host(const struct policy *policy, const struct ip *client, struct rule *rule)
 {
     return policy_client_host(policy, client, rule) &&
@@ -318,10 +318,10 @@ void decide(const struct policy *policy, const struct facts *facts, const struct
             judgement.local && policy_receive_only(policy, facts, &judgement.recipient, NULL);
     }
     verdict->recipient_local = judgement.local;
-    verdict->kind = facts->submission         ? KIND_SUBMISSION
-                    : judgement.login         ? KIND_LOGIN
+    verdict->kind = facts->submission       ? KIND_SUBMISSION
+                    : judgement.login       ? KIND_LOGIN
                     : judgement.client_host ? KIND_CLIENT_HOST
-                                              : KIND_STRANGER;
+                                            : KIND_STRANGER;
     if (facts->submission) {
         verdict->action = ACTION_PASS;
         verdict->reason = REASON_PASS_SUBMISSION;

@@ -19,7 +19,7 @@ struct moment {
 /* Who asks. */
 enum post {
     POST_MILTER, /* every check, as check_mode says */
-    POST_DOOR    /* the permit door: address, identity, a block on the relay right, relay; enforced */
+    POST_DOOR /* the permit door: address, identity, a block on the relay right, relay; enforced */
 };
 
 /* A text that came over the wire: size bytes, not necessarily UTF-8, also ended by NUL. */
@@ -31,22 +31,24 @@ struct text {
 /* All of it is borrowed for one call. */
 struct facts {
     enum post post;
-    bool client_known;   /* false: the MTA could not say from where ("unknown") */
-    bool submission;     /* non-SMTP: the MTA's own command line, never refused */
-    struct ip client;    /* of use if client_known */
-    bool not_for_mta;    /* the MTA has said already that the recipient is none of its own: only a right to
-                            relay can let it pass */
+    bool client_known; /* false: the MTA could not say from where ("unknown") */
+    bool submission;   /* non-SMTP: the MTA's own command line, never refused */
+    struct ip client;  /* of use if client_known */
+    bool not_for_mta;  /* the MTA has said already that the recipient is none of its own: only a
+                          right to  relay can let it pass */
     bool listener_known;
-    struct ip listener;  /* the address of ours that the client has reached */
-    struct text client_name; /* reverse DNS as the MTA found it: belongs to the client, proves nothing */
+    struct ip listener; /* the address of ours that the client has reached */
+    struct text
+        client_name; /* reverse DNS as the MTA found it: belongs to the client, proves nothing */
     struct text helo;
-    struct text host;    /* the MTA's own name, {j} */
-    struct text login;   /* {auth_authen}; empty = none */
-    struct text sender;  /* as typed at MAIL FROM */
+    struct text host;      /* the MTA's own name, {j} */
+    struct text login;     /* {auth_authen}; empty = none */
+    struct text sender;    /* as typed at MAIL FROM */
     struct text recipient; /* as typed at RCPT TO */
 };
 
-/* What the ledger knows of this client, identity and sender. Empty until blocks and limits count. */
+/* What the ledger knows of this client, identity and sender. Empty until blocks and limits count.
+ */
 struct usage {
     bool relay_suspended; /* a block on this client's relay right */
 };

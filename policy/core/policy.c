@@ -125,8 +125,8 @@ static bool is_host(const struct facts *facts, const char *domain)
            strcmp(host, domain) == 0;
 }
 
-/* A row for the very name speaks first, then our own names, then a row for a domain above it: a host of
- * ours below a customer's domain stays ours. */
+/* A row for the very name speaks first, then our own names, then a row for a domain above it: a
+ * host of ours below a customer's domain stays ours. */
 static enum domain_kind domain_kind(const struct policy *policy, const struct facts *facts,
                                     const char *domain, bool literal, struct rule *rule)
 {
@@ -196,8 +196,8 @@ bool policy_helo_is_ours(const struct policy *policy, const struct facts *facts,
 
 /* Is the address in a table whose rows are full addresses, or local parts for all local domains? */
 static bool find_address(const struct policy *policy, const struct facts *facts,
-                         const struct namemap *map, const struct address *address,
-                         const char *fold, uint32_t *payload)
+                         const struct namemap *map, const struct address *address, const char *fold,
+                         uint32_t *payload)
 {
     char form[ADDRESS_FORM_ROOM], host[ADDRESS_DOMAIN_ROOM] = "";
     const char *domain = address->domain;
@@ -230,10 +230,10 @@ bool policy_receive_only(const struct policy *policy, const struct facts *facts,
 {
     const struct name_row *rows = policy->rows->receive_only.items;
     uint32_t payload = 0;
-    bool found = find_address(policy, facts, &policy->receive_only, address, address->fold,
-                              &payload) ||
-                 find_address(policy, facts, &policy->receive_only, address,
-                              address_without_batv(address->fold), &payload);
+    bool found =
+        find_address(policy, facts, &policy->receive_only, address, address->fold, &payload) ||
+        find_address(policy, facts, &policy->receive_only, address,
+                     address_without_batv(address->fold), &payload);
 
     rule_set(rule, found ? TABLE_RECEIVE_ONLY : TABLE_NONE, found ? rows[payload].id : 0);
     return found;
@@ -321,8 +321,8 @@ bool policy_exempt(const struct policy *policy, enum check check, const struct i
 /* -- identities ----------------------------------------------------------------------------- */
 
 /* The forms in which a login is looked up: as given; without its realm or login_domain; with
- * login_domain. "" where there is none. taro and taro@login_domain are one person, so a row for either
- * speaks for both. */
+ * login_domain. "" where there is none. taro and taro@login_domain are one person, so a row for
+ * either speaks for both. */
 enum { LOGIN_FORMS = 3 };
 
 struct login_forms {
@@ -467,8 +467,7 @@ static const char *row_name(const struct policy *policy, const struct login_form
         return strcmp(forms->form[n], "*") == 0 ? "" : forms->form[n];
     }
     struct namemap_span span = namemap_find(&policy->identity, "*");
-    return identity->known && span.count > 0 &&
-                   rows[span.entries->payload].id == identity->rule.row
+    return identity->known && span.count > 0 && rows[span.entries->payload].id == identity->rule.row
                ? "*"
                : "";
 }
@@ -704,8 +703,8 @@ bool policy_account(const struct policy *policy, size_t n, char to[ADDRESS_PATH_
         text = rows_text(rows, senders[n - rows->identity.count].sender);
         domain = "";
     } else if (n - rows->identity.count - rows->identity_sender.count < rows->receive_only.count) {
-        text = rows_text(rows,
-                         receivers[n - rows->identity.count - rows->identity_sender.count].name);
+        text =
+            rows_text(rows, receivers[n - rows->identity.count - rows->identity_sender.count].name);
     } else {
         return false;
     }

@@ -18,7 +18,8 @@ struct policy;
 
 void policy_free(struct policy *policy);
 
-/* Wall time in Unix milliseconds when the first of its rows goes out of force; INT64_MAX = never. */
+/* Wall time in Unix milliseconds when the first of its rows goes out of force; INT64_MAX = never.
+ */
 int64_t policy_next_expiry(const struct policy *policy);
 /* The wall time it was sealed for. */
 int64_t policy_sealed_at(const struct policy *policy);
@@ -38,8 +39,8 @@ enum check_mode policy_check_mode(const struct policy *policy, enum check check,
 /* -- names ---------------------------------------------------------------------------------- */
 enum domain_kind {
     DOMAIN_FOREIGN,
-    DOMAIN_OURS,   /* local, and no stranger may use it as sender */
-    DOMAIN_ANYONE  /* local, we only receive for it */
+    DOMAIN_OURS,  /* local, and no stranger may use it as sender */
+    DOMAIN_ANYONE /* local, we only receive for it */
 };
 
 /* What an address's domain is to us: a local_domain row (the nearest for subdomains), an own_name
@@ -48,11 +49,12 @@ enum domain_kind {
 enum domain_kind policy_domain(const struct policy *policy, const struct facts *facts,
                                const struct address *address, struct rule *rule);
 
-/* Is this HELO text a name of ours: own_name, facts->host, a local_domain with mail_from ours, or our
- * own address, bare or as a literal? */
+/* Is this HELO text a name of ours: own_name, facts->host, a local_domain with mail_from ours, or
+ * our own address, bare or as a literal? */
 bool policy_helo_is_ours(const struct policy *policy, const struct facts *facts, struct rule *rule);
 
-/* Is the address receive-only, its BATV tag taken off? A row without @ speaks for every local domain. */
+/* Is the address receive-only, its BATV tag taken off? A row without @ speaks for every local
+ * domain. */
 bool policy_receive_only(const struct policy *policy, const struct facts *facts,
                          const struct address *address, struct rule *rule);
 /* Is the address a spam trap? A row without @ speaks for every local domain. */
@@ -74,10 +76,10 @@ bool policy_exempt(const struct policy *policy, enum check check, const struct i
 
 /* -- identities ----------------------------------------------------------------------------- */
 struct identity {
-    bool known;        /* a row speaks for the login, by its name or by * */
+    bool known; /* a row speaks for the login, by its name or by * */
     bool may_send;
     enum senders senders;
-    struct rule rule;  /* the identity row */
+    struct rule rule; /* the identity row */
 };
 
 /* The row that speaks for a login: as given, without its realm, then "*". */
@@ -105,9 +107,9 @@ enum { RULE_TEXT = 400 };
  * TABLE_NONE. Printable ASCII. Returns to. */
 char *policy_rule_text(const struct policy *policy, struct rule rule, char to[RULE_TEXT]);
 
-/* The accounts that the policy itself names, for the battery of proof.h: identities (at login_domain where
- * they have no @), the senders of identity_sender, receive_only addresses. Writes the n-th as an address; false after the
- * last. */
+/* The accounts that the policy itself names, for the battery of proof.h: identities (at
+ * login_domain where they have no @), the senders of identity_sender, receive_only addresses.
+ * Writes the n-th as an address; false after the last. */
 bool policy_account(const struct policy *policy, size_t n, char to[ADDRESS_PATH_MOST + 1]);
 
 /* The n-th local domain, or NULL after the last. */

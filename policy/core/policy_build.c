@@ -97,8 +97,8 @@ static enum status cell_text(const struct intake *in, unsigned n, size_t most, c
 {
     const struct cell *cell = &in->cells[n];
     if (cell->type != CELL_TEXT) {
-        return bad(in, column(in, n), cell->type == CELL_NULL ? " is missing" : " is not a text", NULL,
-                   0);
+        return bad(in, column(in, n), cell->type == CELL_NULL ? " is missing" : " is not a text",
+                   NULL, 0);
     }
     if (cell->size > most) {
         return bad(in, column(in, n), " is too long", cell->text, cell->size);
@@ -229,14 +229,17 @@ static enum status cell_expires(const struct intake *in, unsigned n, int64_t *ex
     return STATUS_OK;
 }
 
-static enum status cell_domain(const struct intake *in, unsigned n, char domain[ADDRESS_DOMAIN_ROOM])
+static enum status cell_domain(const struct intake *in, unsigned n,
+                               char domain[ADDRESS_DOMAIN_ROOM])
 {
     const char *text = "";
     enum status status = cell_text(in, n, 1024, &text);
 
     errno = 0;
     if (status == STATUS_OK && !domain_fold(text, in->cells[n].size, domain)) {
-        status = errno == ENOMEM ? no_memory(in) : bad(in, column(in, n), " is not a domain name", text, in->cells[n].size);
+        status = errno == ENOMEM
+                     ? no_memory(in)
+                     : bad(in, column(in, n), " is not a domain name", text, in->cells[n].size);
     }
     return status;
 }
@@ -374,8 +377,9 @@ static enum status take_client_host(const struct intake *in)
     ip_parse("64:ff9b::", &nat64.first);
     ip_parse("64:ff9b::ffff:ffff", &nat64.last);
     if (range_holds(&nat64, &range.first) || range_holds(&range, &nat64.first)) {
-        return bad(in, "range", " reaches into 64:ff9b::/96, behind which all of IPv4 stands (RFC 6052)",
-                   NULL, 0);
+        return bad(in, "range",
+                   " reaches into 64:ff9b::/96, behind which all of IPv4 stands (RFC 6052)", NULL,
+                   0);
     }
     struct range_row *row = list_add(&in->rows->client_host);
     if (row == NULL) {
@@ -418,8 +422,8 @@ static enum status take_ip_range(const struct intake *in)
         if (row == NULL) {
             return no_memory(in);
         }
-        *row = (struct listing_row4){ipv4_number(&range.first), ipv4_number(&range.last), in->id,
-                                     word};
+        *row = (struct listing_row4){ip_ipv4_number(&range.first), ip_ipv4_number(&range.last),
+                                     in->id, word};
     } else {
         struct listing_row6 *row = list_add(&in->rows->listing6);
         if (row == NULL) {

@@ -15,13 +15,13 @@ enum cell_type { CELL_NULL, CELL_INTEGER, CELL_TEXT, CELL_OTHER };
 
 struct cell {
     enum cell_type type;
-    int64_t integer;   /* of CELL_INTEGER */
-    const char *text;  /* of CELL_TEXT: size bytes and a NUL */
+    int64_t integer;  /* of CELL_INTEGER */
+    const char *text; /* of CELL_TEXT: size bytes and a NUL */
     size_t size;
 };
 
-/* The columns of a table in the order in which policy_build_row expects the cells (note is not among
- * them; id comes apart), or NULL for a table that does not exist. Ended by NULL. */
+/* The columns of a table in the order in which policy_build_row expects the cells (note is not
+ * among them; id comes apart), or NULL for a table that does not exist. Ended by NULL. */
 const char *const *policy_columns(enum table table);
 
 struct policy_build;
@@ -30,9 +30,10 @@ struct policy_build;
 struct policy_build *policy_build_new(void);
 void policy_build_free(struct policy_build *build);
 
-/* Takes one row; the rows of one table come in ascending order of id. STATUS_BAD: the row is wrong and was not taken; why is a sentence that begins with
- * table and row ("ip_range 17: 220.86.126.9-220.86.126.1 ends before it begins"). The build may go on, so
- * that all bad rows can be named, but must not be sealed then. STATUS_BROKEN: memory. */
+/* Takes one row; the rows of one table come in ascending order of id. STATUS_BAD: the row is wrong
+ * and was not taken; why is a sentence that begins with table and row ("ip_range 17:
+ * 220.86.126.9-220.86.126.1 ends before it begins"). The build may go on, so that all bad rows can
+ * be named, but must not be sealed then. STATUS_BROKEN: memory. */
 enum status policy_build_row(struct policy_build *build, enum table table, int64_t row,
                              const struct cell *cells, struct why *why);
 

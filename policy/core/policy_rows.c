@@ -59,10 +59,10 @@ bool text_add(struct policy_rows *rows, const char *text, uint32_t *offset)
 
 static struct list *row_lists(struct policy_rows *rows, size_t n)
 {
-    struct list *lists[] = {&rows->texts, &rows->local_domain, &rows->own_name,
-                            &rows->client_host, &rows->exemption, &rows->identity,
+    struct list *lists[] = {&rows->texts,           &rows->local_domain,  &rows->own_name,
+                            &rows->client_host,     &rows->exemption,     &rows->identity,
                             &rows->identity_sender, &rows->identity_host, &rows->receive_only,
-                            &rows->spam_trap, &rows->listing4, &rows->listing6};
+                            &rows->spam_trap,       &rows->listing4,      &rows->listing6};
     return n < sizeof lists / sizeof lists[0] ? lists[n] : NULL;
 }
 
@@ -149,12 +149,6 @@ void login_fold(const char *text, size_t size, char to[ADDRESS_PATH_MOST + 1])
     }
 }
 
-uint32_t ipv4_number(const struct ip *ip)
-{
-    return (uint32_t)ip->byte[12] << 24 | (uint32_t)ip->byte[13] << 16 |
-           (uint32_t)ip->byte[14] << 8 | ip->byte[15];
-}
-
 struct range listing4_range(const struct listing_row4 *row)
 {
     unsigned char first[4] = {(unsigned char)(row->first >> 24), (unsigned char)(row->first >> 16),
@@ -170,18 +164,18 @@ struct listing_view policy_listing_view(const struct policy_rows *rows, uint32_t
     int64_t id;
 
     if (payload < rows->listing4.count) {
-        const struct listing_row4 *row = (const struct listing_row4 *)rows->listing4.items + payload;
+        const struct listing_row4 *row =
+            (const struct listing_row4 *)rows->listing4.items + payload;
         word = row->word;
         id = row->id;
     } else if (payload < rows->listing4.count + rows->listing6.count) {
-        const struct listing_row6 *row = (const struct listing_row6 *)rows->listing6.items +
-                                         (payload - rows->listing4.count);
+        const struct listing_row6 *row =
+            (const struct listing_row6 *)rows->listing6.items + (payload - rows->listing4.count);
         word = row->word;
         id = row->id;
     } else {
-        const struct range_row *row =
-            (const struct range_row *)rows->client_host.items +
-            (payload - rows->listing4.count - rows->listing6.count);
+        const struct range_row *row = (const struct range_row *)rows->client_host.items +
+                                      (payload - rows->listing4.count - rows->listing6.count);
         return (struct listing_view){{TABLE_CLIENT_HOST, row->id}, LISTING_ACCEPT, true};
     }
     return (struct listing_view){{TABLE_IP_RANGE, id}, WORD_LISTING(word), WORD_EVERYONE(word)};

@@ -14,9 +14,9 @@
 #include "core/setting.h"
 #include "core/verdict.h"
 
-/* Wall times are Unix seconds here; a row without expires has EXPIRES_NEVER. Texts live in one block
- * and are named by their offset; offset 0 is "". Rows of one table stand in ascending order of id,
- * so a row is found by its number in O(log n). */
+/* Wall times are Unix seconds here; a row without expires has EXPIRES_NEVER. Texts live in one
+ * block and are named by their offset; offset 0 is "". Rows of one table stand in ascending order
+ * of id, so a row is found by its number in O(log n). */
 #define EXPIRES_NEVER ((int64_t)(INT64_C(1) << 40) - 1)
 
 /* A growing array of equal items. */
@@ -41,7 +41,7 @@ struct name_row {
 struct range_row {
     struct range range;
     int64_t id, expires;
-    uint32_t text; /* exemption: sender pattern, 0 = any; identity_host: identity */
+    uint32_t text;    /* exemption: sender pattern, 0 = any; identity_host: identity */
     enum check check; /* exemption */
 };
 
@@ -59,8 +59,8 @@ struct listing_row6 {
 };
 
 /* The word: expires in the upper 41 bits, then imported, everyone, verdict (enum listing). */
-#define WORD(expires, imported, everyone, listing) \
-    ((uint64_t)(expires) << 4 | (uint64_t)(imported) << 3 | (uint64_t)(everyone) << 2 | \
+#define WORD(expires, imported, everyone, listing)                                                 \
+    ((uint64_t)(expires) << 4 | (uint64_t)(imported) << 3 | (uint64_t)(everyone) << 2 |            \
      (uint64_t)(listing))
 #define WORD_EXPIRES(word) ((int64_t)((word) >> 4))
 #define WORD_IMPORTED(word) (((word) >> 3 & 1) != 0)
@@ -138,8 +138,9 @@ struct policy_build;
 /* The rows of a build; the build's. */
 struct policy_rows *policy_build_rows(const struct policy_build *build);
 
-/* A login as it is compared: ASCII lower case; what stands behind its last @ in A-labels where it is a
- * domain. Cut to fit. errno is ENOMEM where it was memory that lacked: the result is then not to be used. */
+/* A login as it is compared: ASCII lower case; what stands behind its last @ in A-labels where it
+ * is a domain. Cut to fit. errno is ENOMEM where it was memory that lacked: the result is then not
+ * to be used. */
 void login_fold(const char *text, size_t size, char to[ADDRESS_PATH_MOST + 1]);
 
 static inline const char *rows_text(const struct policy_rows *rows, uint32_t offset)
@@ -161,8 +162,7 @@ struct listing_view {
 };
 struct listing_view policy_listing_view(const struct policy_rows *rows, uint32_t payload);
 
-/* The range of an IPv4 listing row, and an IPv4 address in host order. */
+/* The range of an IPv4 listing row. */
 struct range listing4_range(const struct listing_row4 *row);
-uint32_t ipv4_number(const struct ip *ip);
 
 #endif

@@ -1,4 +1,4 @@
-/* From rows to a policy: what no single row shows is checked, and the maps of one moment are made. */
+/* From rows to a policy: checks no single row can show, and the maps of one moment. */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "core/policy_seal.h"
 
@@ -88,9 +88,10 @@ static enum status check_names(const struct policy *policy, struct why *why)
             const struct namemap_entry *a = &unique[t].map->entries[i - 1], *b = a + 1;
             if (strcmp(a->key, b->key) == 0) {
                 printable_copy(shown, sizeof shown, a->key, strlen(a->key), 32);
-                return why_set(why, STATUS_BAD, "%s %" PRId64 ": %s stands in row %" PRId64 " already",
-                               table_name(unique[t].table), row_id(unique[t].list, b->payload), shown,
-                               row_id(unique[t].list, a->payload));
+                return why_set(why, STATUS_BAD,
+                               "%s %" PRId64 ": %s stands in row %" PRId64 " already",
+                               table_name(unique[t].table), row_id(unique[t].list, b->payload),
+                               shown, row_id(unique[t].list, a->payload));
             }
         }
     }
@@ -235,10 +236,12 @@ static void find_next_expiry(struct policy *policy, int64_t now)
                now);
     }
     for (size_t i = 0; i < rows->listing4.count; i++) {
-        expire(policy, WORD_EXPIRES(((const struct listing_row4 *)rows->listing4.items)[i].word), now);
+        expire(policy, WORD_EXPIRES(((const struct listing_row4 *)rows->listing4.items)[i].word),
+               now);
     }
     for (size_t i = 0; i < rows->listing6.count; i++) {
-        expire(policy, WORD_EXPIRES(((const struct listing_row6 *)rows->listing6.items)[i].word), now);
+        expire(policy, WORD_EXPIRES(((const struct listing_row6 *)rows->listing6.items)[i].word),
+               now);
     }
 }
 

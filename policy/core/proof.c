@@ -12,28 +12,26 @@
 /* Names that nobody has: whoever passes mail to them passes mail to anybody. Several top-level
  * domains, since a local_domain row with subdomains may swallow one. */
 static const char *const third_parties[] = {
-    "sekisho-proof-5d1e.com",   "sekisho-proof-5d1e.net", "sekisho-proof-5d1e.org",
+    "sekisho-proof-5d1e.com",   "sekisho-proof-5d1e.net",   "sekisho-proof-5d1e.org",
     "sekisho-proof-5d1e.jp",    "sekisho-proof-5d1e.co.jp", "sekisho-proof-5d1e.ne.jp",
-    "sekisho-proof-5d1e.kr",    "sekisho-proof-5d1e.cn",  "sekisho-proof-5d1e.de",
-    "sekisho-proof-5d1e.co.uk", "sekisho-proof-5d1e.io",  "sekisho-proof-5d1e.info",
+    "sekisho-proof-5d1e.kr",    "sekisho-proof-5d1e.cn",    "sekisho-proof-5d1e.de",
+    "sekisho-proof-5d1e.co.uk", "sekisho-proof-5d1e.io",    "sekisho-proof-5d1e.info",
 };
 
 /* Where strangers come from, apart from just outside each client_host range. */
 static const char *const addresses[] = {
-    "220.86.126.33",  "198.51.100.25", "203.0.113.77",  "8.8.8.8",       "1.1.1.1",
-    "100.64.0.9",     "172.20.3.4",    "130.54.1.1",    "219.99.4.4",    "45.33.32.156",
-    "2001:db8::77",   "2a02:2e0::1",   "2400:cb00::1",  "2600:1f00::25",
+    "220.86.126.33", "198.51.100.25", "203.0.113.77", "8.8.8.8",       "1.1.1.1",
+    "100.64.0.9",    "172.20.3.4",    "130.54.1.1",   "219.99.4.4",    "45.33.32.156",
+    "2001:db8::77",  "2a02:2e0::1",   "2400:cb00::1", "2600:1f00::25",
 };
 
 /* %U a user, %E a third party, %D a local domain, %H our host name, %I our address. */
 static const char *const recipients[] = {
-    "<%U@%E>",         "%U@%E",             "<%U%%E@%D>",        "<%U%%E@%H>",
-    "<%U%%E@[%I]>",    "<\"%U@%E\">",       "<\"%U%%E\">",       "<%U@%E@%D>",
-    "<%U@%E@%H>",      "<\"%U@%E\"@%D>",    "<\"%U@%E\"@[%I]>",  "<@%D:%U@%E>",
-    "<@%H:%U@%E>",     "<@[%I]:%U@%E>",     "<%E!%U>",           "<%E!%U@%D>",
-    "<%E!%U@%H>",      "<%U%%E%%E@%D>",     "<\"%U\\@%E\"@%D>",  "<@%U@%E>",
-    "<%U@[%I]@%E>",    "<\"%U\"@%E>",       "<%U@%E.>",          "<%U@[198.51.100.1]>",
-    "<%U@[127.0.0.5]>",
+    "<%U@%E>",          "%U@%E",       "<%U%%E@%D>",    "<%U%%E@%H>",          "<%U%%E@[%I]>",
+    "<\"%U@%E\">",      "<\"%U%%E\">", "<%U@%E@%D>",    "<%U@%E@%H>",          "<\"%U@%E\"@%D>",
+    "<\"%U@%E\"@[%I]>", "<@%D:%U@%E>", "<@%H:%U@%E>",   "<@[%I]:%U@%E>",       "<%E!%U>",
+    "<%E!%U@%D>",       "<%E!%U@%H>",  "<%U%%E%%E@%D>", "<\"%U\\@%E\"@%D>",    "<@%U@%E>",
+    "<%U@[%I]@%E>",     "<\"%U\"@%E>", "<%U@%E.>",      "<%U@[198.51.100.1]>", "<%U@[127.0.0.5]>",
 };
 
 enum {
@@ -75,10 +73,10 @@ static void try_one(struct battery *battery, struct proof_case *tried)
     tried->held = tried->verdict.action != ACTION_PASS;
     battery->cases++;
     if (!tried->held && battery->status == STATUS_OK) {
-        battery->status = why_set(
-            battery->why, STATUS_BAD,
-            "open relay: a stranger at %s could send to %s, opened by %s", tried->client,
-            tried->recipient, policy_rule_text(battery->policy, tried->verdict.rule, rule));
+        battery->status =
+            why_set(battery->why, STATUS_BAD,
+                    "open relay: a stranger at %s could send to %s, opened by %s", tried->client,
+                    tried->recipient, policy_rule_text(battery->policy, tried->verdict.rule, rule));
     }
     if (battery->each != NULL) {
         battery->each(battery->context, tried);
@@ -122,9 +120,11 @@ static void try_forms(struct battery *battery, const char *client, const char *h
         size_t third = (turn + f) % (sizeof third_parties / sizeof third_parties[0]);
         fill_form(recipients[f], third_parties[third], domain, battery->host, recipient,
                   sizeof recipient);
-        struct proof_case tried = {
-            .form = recipients[f], .client = client, .helo = helo, .sender = sender,
-            .recipient = recipient};
+        struct proof_case tried = {.form = recipients[f],
+                                   .client = client,
+                                   .helo = helo,
+                                   .sender = sender,
+                                   .recipient = recipient};
         try_one(battery, &tried);
     }
 }
@@ -179,8 +179,10 @@ static void try_public_suffixes(struct battery *battery)
         if (psl_is_public_suffix2(list, domain, PSL_TYPE_ICANN | PSL_TYPE_NO_STAR_RULE) != 0) {
             char recipient[ADDRESS_FORM_ROOM];
             snprintf(recipient, sizeof recipient, "<someone@sekisho-proof-5d1e.%s>", domain);
-            struct proof_case tried = {.form = "<%U@%E>", .client = "unknown",
-                                       .helo = "stranger.invalid", .sender = "<>",
+            struct proof_case tried = {.form = "<%U@%E>",
+                                       .client = "unknown",
+                                       .helo = "stranger.invalid",
+                                       .sender = "<>",
                                        .recipient = recipient};
             try_one(battery, &tried);
         }
@@ -191,8 +193,12 @@ enum status proof_run(const struct policy *policy,
                       void (*each)(void *context, const struct proof_case *), void *context,
                       size_t *cases, struct why *why)
 {
-    struct battery battery = {.policy = policy, .each = each, .context = context, .why = why,
-                              .host = "localhost", .status = STATUS_OK};
+    struct battery battery = {.policy = policy,
+                              .each = each,
+                              .context = context,
+                              .why = why,
+                              .host = "localhost",
+                              .status = STATUS_OK};
     const char *own = policy_own_name(policy, 0, NULL);
     const char *clients[sizeof addresses / sizeof addresses[0] + 1];
     size_t client_count = 0, domain_count = 0, account_count = 0;
@@ -231,8 +237,10 @@ enum status proof_run(const struct policy *policy,
     for (size_t i = 0; i < client_count * (sizeof third_parties / sizeof third_parties[0]); i++) {
         char recipient[128];
         snprintf(recipient, sizeof recipient, "<someone@%s>", third_parties[i / client_count]);
-        struct proof_case tried = {.form = "<%U@%E>", .client = clients[i % client_count],
-                                   .helo = "[192.0.2.1]", .sender = "<root>",
+        struct proof_case tried = {.form = "<%U@%E>",
+                                   .client = clients[i % client_count],
+                                   .helo = "[192.0.2.1]",
+                                   .sender = "<root>",
                                    .recipient = recipient};
         try_one(&battery, &tried);
     }

@@ -684,3 +684,9 @@ void ranges_count_public(struct range *ranges, size_t count, uint64_t *ipv4, uin
         }
     }
 }
+
+uint32_t ip_ipv4_number(const struct ip *ip)
+{
+    return (uint32_t)ip->byte[12] << 24 | (uint32_t)ip->byte[13] << 16 |
+           (uint32_t)ip->byte[14] << 8 | ip->byte[15];
+}

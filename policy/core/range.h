@@ -13,8 +13,8 @@ struct ip {
     unsigned char byte[16];
 };
 
-/* All addresses from first to last, both included; the family is that of first (an IPv6 block like ::/80
- * ends where the IPv4-mapped addresses end). */
+/* All addresses from first to last, both included; the family is that of first (an IPv6 block like
+ * ::/80 ends where the IPv4-mapped addresses end). */
 struct range {
     struct ip first, last;
 };
@@ -43,6 +43,9 @@ bool ip_is_ipv4(const struct ip *ip);
 bool ip_is_loopback(const struct ip *ip); /* 127.0.0.0/8 or ::1 */
 struct ip ip_from_ipv4(const unsigned char byte[4]);
 struct ip ip_from_ipv6(const unsigned char byte[16]);
+
+/* An IPv4 address as a number in host order. */
+uint32_t ip_ipv4_number(const struct ip *ip);
 
 /* <0, 0, >0 as memcmp. */
 int ip_compare(const struct ip *a, const struct ip *b);

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The map is made by one sweep over the ranges in the order of their first addresses. A heap keeps the
- * ranges that are open at the sweep's place, the winner on top; what has ended is taken out
+/* The map is made by one sweep over the ranges in the order of their first addresses. A heap keeps
+ * the ranges that are open at the sweep's place, the winner on top; what has ended is taken out
  * only when it comes to the top. A piece begins wherever the winner changes. */
 
 struct sweep {
@@ -80,12 +80,6 @@ static int by_first(const void *a, const void *b)
     return difference;
 }
 
-static uint32_t host_order(const struct ip *ip)
-{
-    return (uint32_t)ip->byte[12] << 24 | (uint32_t)ip->byte[13] << 16 |
-           (uint32_t)ip->byte[14] << 8 | ip->byte[15];
-}
-
 /* The next address; false after the last of all. */
 static bool ip_next(struct ip *ip)
 {
@@ -101,7 +95,7 @@ static void piece_begin(struct rangemap *map, bool ipv4, const struct ip *at, ui
 {
     if (ipv4) {
         uint32_t last = map->count4 > 0 ? map->value4[map->count4 - 1] : 0;
-        uint32_t first = host_order(at);
+        uint32_t first = ip_ipv4_number(at);
         if (map->count4 > 0 && map->first4[map->count4 - 1] == first) {
             map->value4[map->count4 - 1] = value;
         } else if (last != value) {
@@ -119,7 +113,8 @@ static void piece_begin(struct rangemap *map, bool ipv4, const struct ip *at, ui
     }
 }
 
-/* Closes what ends before `before` (everything, when it is NULL) and begins the pieces in between. */
+/* Closes what ends before `before` (everything, when it is NULL) and begins the pieces in between.
+ */
 static void sweep_until(struct sweep *sweep, struct rangemap *map, bool ipv4,
                         const struct ip *before)
 {
@@ -128,8 +123,7 @@ static void sweep_until(struct sweep *sweep, struct rangemap *map, bool ipv4,
         if (before != NULL && ip_compare(&end, before) >= 0) {
             return;
         }
-        while (sweep->open > 0 &&
-               ip_compare(&sweep->items[sweep->heap[0]].range.last, &end) <= 0) {
+        while (sweep->open > 0 && ip_compare(&sweep->items[sweep->heap[0]].range.last, &end) <= 0) {
             heap_pop(sweep);
         }
         if (!ip_next(&end) || (ipv4 && !ip_is_ipv4(&end))) {
@@ -210,7 +204,7 @@ int64_t rangemap_find(const struct rangemap *map, const struct ip *ip)
     uint32_t value = 0;
 
     if (ip_is_ipv4(ip)) {
-        uint32_t key = host_order(ip);
+        uint32_t key = ip_ipv4_number(ip);
         high = map->count4;
         while (low < high) {
             size_t middle = low + (high - low) / 2;

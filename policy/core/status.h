@@ -7,10 +7,10 @@
 
 /* What a call that can fail answers. */
 enum status {
-    STATUS_OK,      /* done */
-    STATUS_BAD,     /* the input is wrong: the user mends it; why says how */
-    STATUS_BUSY,    /* not now: the same call may succeed in a moment */
-    STATUS_BROKEN   /* the machine failed: memory, disk, permission */
+    STATUS_OK,    /* done */
+    STATUS_BAD,   /* the input is wrong: the user mends it; why says how */
+    STATUS_BUSY,  /* not now: the same call may succeed in a moment */
+    STATUS_BROKEN /* the machine failed: memory, disk, permission */
 };
 
 /* One sentence for a person, always ended by NUL, cut at its end if too long. */

@@ -104,19 +104,19 @@ struct reason_row {
     const char *code;     /* reply code, RFC 5321 4.2.3; "" for a pass */
     const char *enhanced; /* enhanced status code, RFC 3463, 5248, 7372 */
     const char *reply;
-    const char *cause;    /* for the administrator: why this is answered */
-    const char *remedy;   /* for the administrator: what to do about it */
+    const char *cause;  /* for the administrator: why this is answered */
+    const char *remedy; /* for the administrator: what to do about it */
 };
 
 /* How one check voted, for explain and the log. */
 enum vote {
-    VOTE_NOT_ASKED,  /* the judgement had ended before, or this check does not concern the case */
-    VOTE_OFF,        /* check_mode off */
+    VOTE_NOT_ASKED, /* the judgement had ended before, or this check does not concern the case */
+    VOTE_OFF,       /* check_mode off */
     VOTE_NO_OPINION,
     VOTE_REFUSE,
     VOTE_DEFER,
-    VOTE_EXEMPT,     /* would have refused or deferred, an exemption row spared it */
-    VOTE_OBSERVED    /* would have refused or deferred, and is only observed */
+    VOTE_EXEMPT,  /* would have refused or deferred, an exemption row spared it */
+    VOTE_OBSERVED /* would have refused or deferred, and is only observed */
 };
 
 struct trail_step {
@@ -133,11 +133,11 @@ enum sender_kind { KIND_STRANGER, KIND_CLIENT_HOST, KIND_LOGIN, KIND_WINDOW, KIN
 struct verdict {
     enum action action;
     enum reason reason;
-    enum check check;           /* the check that spoke; CHECK_NONE for a pass */
+    enum check check; /* the check that spoke; CHECK_NONE for a pass */
     struct rule rule;
     enum sender_kind kind;
     bool recipient_local;
-    bool observed;              /* a check that is only observed would have refused or deferred: */
+    bool observed; /* a check that is only observed would have refused or deferred: */
     enum reason observed_reason;
     struct rule observed_rule;
     struct trail_step trail[CHECK_COUNT];
@@ -148,10 +148,11 @@ const struct reason_row *reason_row(enum reason reason);
 /* The reason of that name, or REASON_NONE. */
 enum reason reason_named(const char *name);
 
-const char *check_name(enum check check);   /* "null-sender" ...; "" for CHECK_NONE */
-const char *table_name(enum table table);   /* "ip_range" ...; "" for TABLE_NONE */
+const char *check_name(enum check check);    /* "null-sender" ...; "" for CHECK_NONE */
+const char *table_name(enum table table);    /* "ip_range" ...; "" for TABLE_NONE */
 const char *action_name(enum action action); /* accept, reject, tempfail */
-const char *kind_name(enum sender_kind kind); /* stranger, client-host, login, login-window, submission */
+const char *
+kind_name(enum sender_kind kind); /* stranger, client-host, login, login-window, submission */
 /* The check of that name, or CHECK_NONE. */
 enum check check_named(const char *name);
 

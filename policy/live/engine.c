@@ -58,9 +58,8 @@ void engine_look(struct engine *engine)
 bool engine_message(struct engine *engine, struct message *message)
 {
     struct hold hold = slot_acquire(engine->slot);
-    size_t most = hold.policy != NULL
-                      ? (size_t)policy_number(hold.policy, SETTING_RECIPIENTS_MOST)
-                      : RECIPIENTS_WITHOUT_POLICY;
+    size_t most = hold.policy != NULL ? (size_t)policy_number(hold.policy, SETTING_RECIPIENTS_MOST)
+                                      : RECIPIENTS_WITHOUT_POLICY;
 
     slot_release(engine->slot, hold);
     return message_begin(message, most) == STATUS_OK;
@@ -158,8 +157,7 @@ void engine_rcpt(struct engine *engine, struct message *message, const struct fa
             judged->verdict.rule = message->trap_rule;
         }
     }
-    number_it(engine,
-              judged->verdict.action == ACTION_PASS ? facts->post != POST_DOOR : !recorded,
+    number_it(engine, judged->verdict.action == ACTION_PASS ? facts->post != POST_DOOR : !recorded,
               judged);
     if (message != NULL) {
         if (judged->verdict.reason == REASON_SPAM_TRAP && !message->trapped) {

@@ -23,8 +23,8 @@ struct judged {
     char help_url[208];  /* "" when none is set */
 };
 
-/* Opens: reads the policy, reserves numbers, starts the keeper's thread. See keeper_start for what is a
- * failure and what is not. */
+/* Opens: reads the policy, reserves numbers, starts the keeper's thread. See keeper_start for what
+ * is a failure and what is not. */
 enum status engine_open(const char *policy_path, const char *state_path, keeper_tell *tell,
                         void *context, struct engine **engine, struct why *why);
 void engine_close(struct engine *engine);
@@ -35,14 +35,15 @@ void engine_look(struct engine *engine);
 /* A message begins (MAIL): room for its recipients is made here. False when there is no memory. */
 bool engine_message(struct engine *engine, struct message *message);
 
-/* Judges one recipient by the policy in force. message is NULL at the permit door. recorded: the door has
- * recorded its refusal of this recipient already, so a refusal gets no number again. Nor does what the door
- * permits: the milter records that. Allocates nothing, reads no file; any thread. */
+/* Judges one recipient by the policy in force. message is NULL at the permit door. recorded: the
+ * door has recorded its refusal of this recipient already, so a refusal gets no number again. Nor
+ * does what the door permits: the milter records that. Allocates nothing, reads no file; any
+ * thread. */
 void engine_rcpt(struct engine *engine, struct message *message, const struct facts *facts,
                  bool recorded, struct judged *judged);
 
-/* Judges the message itself at its end: refused, with the number of the decision that said so, if it has
- * met a trap. */
+/* Judges the message itself at its end: refused, with the number of the decision that said so, if
+ * it has met a trap. */
 void engine_end(struct engine *engine, const struct message *message, struct judged *judged);
 
 /* The answer to what is outside the judgement (REASON_INTERNAL_ERROR): numbered like any other. */

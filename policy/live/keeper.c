@@ -25,13 +25,13 @@
 #include "store/policydb.h"
 
 enum {
-    LOOK_EVERY = 1000,      /* ms between looks at the file, whatever inotify says */
-    BUSY_AGAIN = 200,       /* ms until the next try while an editor holds the lock */
-    SETTLE = 30,            /* ms a changed file must be quiet before it is read ... */
-    SETTLE_MOST = 500,      /* ... but no longer than this */
-    KEEP_AGAIN = 2000,      /* ms until the last good policy is tried to be kept again */
-    REMIND_EVERY = 300000,  /* ms between reminders that the policy in force is an old one */
-    LOCK_TRIES = 30,        /* ... 10 ms apart: sekisho status touches the lock for a moment */
+    LOOK_EVERY = 1000,     /* ms between looks at the file, whatever inotify says */
+    BUSY_AGAIN = 200,      /* ms until the next try while an editor holds the lock */
+    SETTLE = 30,           /* ms a changed file must be quiet before it is read ... */
+    SETTLE_MOST = 500,     /* ... but no longer than this */
+    KEEP_AGAIN = 2000,     /* ms until the last good policy is tried to be kept again */
+    REMIND_EVERY = 300000, /* ms between reminders that the policy in force is an old one */
+    LOCK_TRIES = 30,       /* ... 10 ms apart: sekisho status touches the lock for a moment */
     REPORT_ROOM = 4096,
 };
 
@@ -54,9 +54,9 @@ struct report {
     int64_t started, in_force_since, refused_at;
     uint64_t generation;
     size_t rows, bytes;
-    const char *origin;          /* "policy.db", "last-good", "" before the first policy */
-    char refusal[256];           /* of the last edit that was refused, also when it is mended */
-    char written[REPORT_ROOM];   /* as it stands in the file */
+    const char *origin;        /* "policy.db", "last-good", "" before the first policy */
+    char refusal[256];         /* of the last edit that was refused, also when it is mended */
+    char written[REPORT_ROOM]; /* as it stands in the file */
 };
 
 struct keeper {
@@ -68,12 +68,12 @@ struct keeper {
     pthread_t thread;
     bool running;
     int wake[2], watch, watched, state_lock;
-    struct fingerprint seen;   /* of the file as it was last read */
-    bool pending;              /* not read to the end yet: busy, or not there */
-    bool refused;              /* the file as it is now is not in force */
+    struct fingerprint seen; /* of the file as it was last read */
+    bool pending;            /* not read to the end yet: busy, or not there */
+    bool refused;            /* the file as it is now is not in force */
     int64_t sealed_for, next_expiry;
     int64_t reminded, keep_again; /* steady clock */
-    struct policydb *unkept;   /* the policy in force, not yet kept as the last good one */
+    struct policydb *unkept;      /* the policy in force, not yet kept as the last good one */
     struct told trouble, state_trouble, keep_trouble, expiry_trouble;
     struct report report;
     atomic_bool stopping, look;
@@ -209,7 +209,8 @@ static void take_last_good(struct keeper *keeper)
     }
     if (prepare(keeper->last_good_path, moment_now().wall, &db, &policy, &why) == STATUS_OK) {
         policydb_close(db);
-        if (publish(keeper, policy, "the last good one, kept in the state directory") == STATUS_OK) {
+        if (publish(keeper, policy, "the last good one, kept in the state directory") ==
+            STATUS_OK) {
             keeper->report.origin = "last-good";
             tell(keeper, LOG_WARNING,
                  "policy.db is not in force; this is the last good policy from before the restart");
@@ -219,8 +220,8 @@ static void take_last_good(struct keeper *keeper)
     }
 }
 
-/* Keeps the policy in force as the last good one. Until that has succeeded there is none: an older one
- * might open at a restart what has been closed since. */
+/* Keeps the policy in force as the last good one. Until that has succeeded there is none: an older
+ * one might open at a restart what has been closed since. */
 static void keep_last_good(struct keeper *keeper)
 {
     struct why why;
@@ -336,8 +337,10 @@ static enum status hold_state(struct keeper *keeper, struct why *why)
     }
     if (tries == 0) {
         close(lock);
-        return why_set(why, STATUS_BAD, "%s: another sekisho-milter is running with this state "
-                       "directory", path);
+        return why_set(why, STATUS_BAD,
+                       "%s: another sekisho-milter is running with this state "
+                       "directory",
+                       path);
     }
     keeper->state_lock = lock;
     return STATUS_OK;
@@ -391,7 +394,7 @@ static void write_report(struct keeper *keeper)
     struct report *report = &keeper->report;
     char text[REPORT_ROOM], beside[REPORT_ROOM], refusal[1600], trouble[1600];
     const char *state = keeper->state_trouble.text[0] != '\0' ? keeper->state_trouble.text
-                                                             : keeper->keep_trouble.text;
+                                                              : keeper->keep_trouble.text;
 
     if (keeper->state_lock < 0) {
         return;
@@ -426,10 +429,10 @@ static void write_report(struct keeper *keeper)
 static void watch_folder(struct keeper *keeper)
 {
     if (keeper->watch >= 0 && keeper->watched < 0) {
-        keeper->watched = inotify_add_watch(keeper->watch, keeper->folder,
-                                            IN_CREATE | IN_CLOSE_WRITE | IN_MODIFY | IN_MOVED_TO |
-                                                IN_MOVED_FROM | IN_DELETE | IN_ATTRIB |
-                                                IN_DELETE_SELF | IN_MOVE_SELF);
+        keeper->watched =
+            inotify_add_watch(keeper->watch, keeper->folder,
+                              IN_CREATE | IN_CLOSE_WRITE | IN_MODIFY | IN_MOVED_TO | IN_MOVED_FROM |
+                                  IN_DELETE | IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF);
     }
 }
 
@@ -621,7 +624,8 @@ enum status keeper_start(const char *policy_path, const char *state_path, struct
     keeper->reminded = moment_now().steady;
     int code = pthread_create(&keeper->thread, NULL, keep, keeper);
     if (code != 0) {
-        status = why_set(why, STATUS_BROKEN, "the keeper's thread cannot be made: %s", strerror(code));
+        status =
+            why_set(why, STATUS_BROKEN, "the keeper's thread cannot be made: %s", strerror(code));
         goto out;
     }
     keeper->running = true;

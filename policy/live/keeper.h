@@ -12,10 +12,11 @@ typedef void keeper_tell(void *context, int priority, const char *sentence);
 
 struct keeper;
 
-/* Looks once (policy.db, else the last good one of the state directory), reserves numbers, then starts the
- * thread. The state directory is made if its parent is there. Returns STATUS_BAD when another process
- * holds the state directory; a missing or bad policy, or a state directory that cannot be written, is no failure: the
- * keeper tells it and goes on trying. slot and sequence must outlive it. */
+/* Looks once (policy.db, else the last good one of the state directory), reserves numbers, then
+ * starts the thread. The state directory is made if its parent is there. Returns STATUS_BAD when
+ * another process holds the state directory; a missing or bad policy, or a state directory that
+ * cannot be written, is no failure: the keeper tells it and goes on trying. slot and sequence must
+ * outlive it. */
 enum status keeper_start(const char *policy_path, const char *state_path, struct slot *slot,
                          struct sequence *sequence, keeper_tell *tell, void *context,
                          struct keeper **keeper, struct why *why);

@@ -13,8 +13,8 @@
 
 struct message_entry;
 
-/* Sendmail merges equal mailboxes of one message (4-mta.md 4.2): the second must have the verdict of
- * the first. Zeroed = no message. Entries are made at MAIL, so that RCPT allocates nothing. */
+/* Sendmail merges equal mailboxes of one message (4-mta.md 4.2): the second must have the verdict
+ * of the first. Zeroed = no message. Entries are made at MAIL, so that RCPT allocates nothing. */
 struct message {
     struct message_entry *entries;
     size_t count, room;
@@ -28,12 +28,13 @@ enum status message_begin(struct message *message, size_t recipients);
 /* Forgets and frees all; may be called at any time, any number of times. */
 void message_end(struct message *message);
 
-/* A keyed hash of the mailbox as it is compared (SipHash-2-4, libsodium), 0 for what is none or carries a route. The key
- * is made once in message_hash_start. */
+/* A keyed hash of the mailbox as it is compared (SipHash-2-4, libsodium), 0 for what is none or
+ * carries a route. The key is made once in message_hash_start. */
 void message_hash_start(void);
 uint64_t message_mailbox(const struct address *address);
 
-/* The verdict this mailbox has had: fills verdict (without trail) and number; false when it had none. */
+/* The verdict this mailbox has had: fills verdict (without trail) and number; false when it had
+ * none. */
 bool message_recall(const struct message *message, uint64_t mailbox, struct verdict *verdict,
                     uint64_t *number);
 /* Remembers it. False when there is no room for another recipient. */

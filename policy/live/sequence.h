@@ -15,12 +15,12 @@ struct sequence {
     atomic_uint_fast64_t next, limit;
 };
 
-/* Reserves another block when half of the last is used, or all when there was none: reads the file (a
- * missing one begins at 1) and its copy beside it, of which the higher counts, writes both anew, synced and renamed,
- * then raises the limit. One thread
- * at a time. wall_ms is where numbering goes on if the file cannot be understood: above anything that
- * was ever given. STATUS_OK also when nothing was to be done; why is set when STATUS_OK came after such a damage
- * (otherwise its text is ""). */
+/* Reserves another block when half of the last is used, or all when there was none: reads the file
+ * (a missing one begins at 1) and its copy beside it, of which the higher counts, writes both anew,
+ * synced and renamed, then raises the limit. One thread at a time. wall_ms is where numbering goes
+ * on if the file cannot be understood: above anything that was ever given. STATUS_OK also when
+ * nothing was to be done; why is set when STATUS_OK came after such a damage (otherwise its text is
+ * ""). */
 enum status sequence_reserve(struct sequence *sequence, const char *path, int64_t wall_ms,
                              struct why *why);
 

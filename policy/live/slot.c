@@ -13,9 +13,9 @@ struct tenant {
 };
 
 struct slot {
-    pthread_mutex_t lock;    /* guards the pointers and every tenant's count */
-    struct tenant *tenant;   /* in force */
-    struct tenant *retired;  /* out of force, perhaps still held */
+    pthread_mutex_t lock;   /* guards the pointers and every tenant's count */
+    struct tenant *tenant;  /* in force */
+    struct tenant *retired; /* out of force, perhaps still held */
     uint64_t generation;
 };
 

@@ -31,8 +31,8 @@ void slot_release(struct slot *slot, struct hold hold);
  * (memory): the policy is still the caller's. */
 enum status slot_replace(struct slot *slot, struct policy *policy, uint64_t *generation);
 
-/* Frees the policies that are out of force and held by nobody any more: freeing a large one takes a while, so
- * it is not done by whoever lets go last. Called now and then by one thread. */
+/* Frees the policies that are out of force and held by nobody any more: freeing a large one takes a
+ * while, so it is not done by whoever lets go last. Called now and then by one thread. */
 void slot_sweep(struct slot *slot);
 
 #endif

@@ -30,7 +30,8 @@ enum status db_status(int code)
     }
 }
 
-/* SQLITE_OPEN_NOFOLLOW refuses a symlink anywhere in the path; folders may well be reached by one. */
+/* SQLITE_OPEN_NOFOLLOW refuses a symlink anywhere in the path; folders may well be reached by one.
+ */
 static char *resolve_folder(const char *path)
 {
     const char *slash = strrchr(path, '/');
@@ -62,7 +63,8 @@ enum status db_open(const char *path, int flags, int wait_ms, sqlite3 **db, stru
         return why_set(why, errno == ENOMEM ? STATUS_BROKEN : STATUS_BUSY, "%s: %s", path,
                        strerror(errno));
     }
-    code = sqlite3_open_v2(resolved, db, flags | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_FULLMUTEX, NULL);
+    code =
+        sqlite3_open_v2(resolved, db, flags | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_FULLMUTEX, NULL);
     status = db_status(code);
     if (code != SQLITE_OK) {
         why_set(why, status, "%s: %s", path,
@@ -73,8 +75,8 @@ enum status db_open(const char *path, int flags, int wait_ms, sqlite3 **db, stru
     sqlite3_busy_timeout(*db, wait_ms);
     sqlite3_db_config(*db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     /* TRUSTED_SCHEMA stays on: without it SQLite 3.40 will not even read a table whose CHECK uses
-     * json_valid() ("unsafe use"). No function of ours is registered, views and triggers are off and
-     * virtual tables refused, so a hostile schema finds nothing to call. */
+     * json_valid() ("unsafe use"). No function of ours is registered, views and triggers are off
+     * and virtual tables refused, so a hostile schema finds nothing to call. */
     sqlite3_db_config(*db, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL);
     sqlite3_db_config(*db, SQLITE_DBCONFIG_ENABLE_VIEW, 0, NULL);
     sqlite3_limit(*db, SQLITE_LIMIT_LENGTH, 1 << 20);

@@ -10,8 +10,9 @@
 /* What an SQLite result code means for the caller. */
 enum status db_status(int code);
 
-/* Opens with SQLite's flags; a file name in a folder reached by symlinks is fine, a symlink itself is
- * not followed. Defensive mode, no views, no triggers, bounded lengths. db is NULL on failure. */
+/* Opens with SQLite's flags; a file name in a folder reached by symlinks is fine, a symlink itself
+ * is not followed. Defensive mode, no views, no triggers, bounded lengths. db is NULL on failure.
+ */
 enum status db_open(const char *path, int flags, int wait_ms, sqlite3 **db, struct why *why);
 
 /* Runs statements; why begins with what and says what SQLite said. */

@@ -19,8 +19,8 @@ struct policydb {
     char *path;
 };
 
-/* What can be seen before SQLite looks: SQLite would take an empty file for an empty database, wait at a FIFO,
- * and make a -shm file for a database in WAL mode. */
+/* What can be seen before SQLite looks: SQLite would take an empty file for an empty database, wait
+ * at a FIFO, and make a -shm file for a database in WAL mode. */
 static enum status look_at_file(const char *path, struct why *why)
 {
     unsigned char header[100];
@@ -34,7 +34,8 @@ static enum status look_at_file(const char *path, struct why *why)
                        "%s: %s", path, strerror(errno));
     }
     if (S_ISLNK(seen.st_mode)) {
-        return why_set(why, STATUS_BAD, "%s: is a symbolic link; put the database itself there", path);
+        return why_set(why, STATUS_BAD, "%s: is a symbolic link; put the database itself there",
+                       path);
     }
     if (!S_ISREG(seen.st_mode)) {
         return why_set(why, STATUS_BAD, "%s: is not a file but a %s", path,
@@ -45,8 +46,8 @@ static enum status look_at_file(const char *path, struct why *why)
     }
     file = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (file < 0) {
-        return why_set(why, errno == ENOENT ? STATUS_BUSY : STATUS_BROKEN, "%s: cannot be opened: %s",
-                       path, strerror(errno));
+        return why_set(why, errno == ENOENT ? STATUS_BUSY : STATUS_BROKEN,
+                       "%s: cannot be opened: %s", path, strerror(errno));
     }
     size = read(file, header, sizeof header);
     if (size < 0) {
@@ -91,10 +92,11 @@ static enum status copy_pages(sqlite3 *from, sqlite3 *to, const char *path, int 
     }
     if ((code & 0xff) == SQLITE_READONLY || code == SQLITE_BUSY_RECOVERY ||
         (code & 0xff) == SQLITE_CANTOPEN) {
-        return why_set(why, STATUS_BUSY,
-                       "%s: an edit was interrupted; open it once with the sqlite3 shell as its owner, "
-                       "which rolls the edit back",
-                       path);
+        return why_set(
+            why, STATUS_BUSY,
+            "%s: an edit was interrupted; open it once with the sqlite3 shell as its owner, "
+            "which rolls the edit back",
+            path);
     }
     if (db_status(code) == STATUS_BUSY) {
         return why_set(why, STATUS_BUSY, "%s: an editor holds its lock", path);
@@ -122,8 +124,8 @@ static enum status check_copy(struct policydb *db, struct why *why)
     enum status status;
     int code;
 
-    status = db_run(db->memory, db->path, "PRAGMA ignore_check_constraints=ON; PRAGMA query_only=ON",
-                    why);
+    status = db_run(db->memory, db->path,
+                    "PRAGMA ignore_check_constraints=ON; PRAGMA query_only=ON", why);
     if (status == STATUS_OK) {
         status = db_integer(db->memory, db->path, "PRAGMA application_id", &application, why);
     }
@@ -175,8 +177,9 @@ static enum status check_copy(struct policydb *db, struct why *why)
         } else if (type == NULL || sql == NULL) {
             status = why_set(why, STATUS_BAD, "%s: the table %s is missing", db->path, name);
         } else if (strcmp(type, "table") != 0 || sqlite3_strnicmp(sql, "CREATE TABLE", 12) != 0) {
-            status = why_set(why, STATUS_BAD, "%s: %s must be a table, not a view or a virtual table",
-                             db->path, name);
+            status =
+                why_set(why, STATUS_BAD, "%s: %s must be a table, not a view or a virtual table",
+                        db->path, name);
         }
         sqlite3_finalize(statement);
         statement = NULL;
@@ -326,8 +329,8 @@ static void read_table(struct reading *reading, enum table table, struct policy_
         int64_t id = sqlite3_column_int64(statement, 0);
         enum status status;
         if (sqlite3_column_type(statement, 0) != SQLITE_INTEGER) {
-            status = why_set(&why, STATUS_BAD, "%s: a row has no number as its id",
-                             table_name(table));
+            status =
+                why_set(&why, STATUS_BAD, "%s: a row has no number as its id", table_name(table));
         } else {
             for (int i = 0; i < count; i++) {
                 cells[i] = cell_of(statement, i + 1);
@@ -453,7 +456,8 @@ static const char start_rows[] =
     "('abuse','RFC 2142: complaints come here; nobody logs in as it');"
     "INSERT INTO identity(name,may_send,senders,note) VALUES"
     "('*',1,'own','whoever has a password may send as himself');"
-    "INSERT INTO rate_limit(name,subject,who,counts,direction,allowed,seconds,\"then\",block_for,note)"
+    "INSERT INTO "
+    "rate_limit(name,subject,who,counts,direction,allowed,seconds,\"then\",block_for,note)"
     " VALUES"
     "('login-hour','identity','*','recipients','out',200,3600,'tempfail',3600,"
     "'one login, to the outside'),"
@@ -495,8 +499,8 @@ enum status policydb_create(const char *path, const struct policydb_start *start
         status = db_run(db, path, "BEGIN", why);
     }
     for (size_t i = 0; status == STATUS_OK && start->domains[i] != NULL; i++) {
-        status = insert(db, "INSERT INTO local_domain(domain) VALUES(?1)", start->domains[i], NULL,
-                        why);
+        status =
+            insert(db, "INSERT INTO local_domain(domain) VALUES(?1)", start->domains[i], NULL, why);
     }
     if (status == STATUS_OK && start->host_name != NULL) {
         status = insert(db, "INSERT INTO own_name(name,note) VALUES(?1,'this host')",
@@ -517,9 +521,9 @@ enum status policydb_create(const char *path, const struct policydb_start *start
     sqlite3_close(db);
     /* link, unlike rename, never replaces what somebody else made meanwhile */
     if (status == STATUS_OK && link(beside, path) != 0) {
-        status = why_set(why, errno == EEXIST ? STATUS_BAD : STATUS_BROKEN, "%s: %s", path,
-                         errno == EEXIST ? "exists already and was left as it is"
-                                         : strerror(errno));
+        status =
+            why_set(why, errno == EEXIST ? STATUS_BAD : STATUS_BROKEN, "%s: %s", path,
+                    errno == EEXIST ? "exists already and was left as it is" : strerror(errno));
     }
     unlink(beside);
     if (status == STATUS_OK) {

@@ -14,14 +14,15 @@
  * closed and unlocked before policydb_open returns. */
 struct policydb;
 
-/* Copies the file. wait_ms: how long to wait for a lock that an editor holds. STATUS_BAD: this file will not
- * do (a symlink, a FIFO, empty, in WAL mode, no database, no sekisho policy, another version, damaged). STATUS_BUSY: an
- * editor holds the lock, or the file is not there; try again. STATUS_BROKEN: memory, permission, I/O. */
+/* Copies the file. wait_ms: how long to wait for a lock that an editor holds. STATUS_BAD: this file
+ * will not do (a symlink, a FIFO, empty, in WAL mode, no database, no sekisho policy, another
+ * version, damaged). STATUS_BUSY: an editor holds the lock, or the file is not there; try again.
+ * STATUS_BROKEN: memory, permission, I/O. */
 enum status policydb_open(const char *path, int wait_ms, struct policydb **db, struct why *why);
 void policydb_close(struct policydb *db);
 
-/* One bad row. row is 0 where the fault is the table's or the file's; the sentence begins with table
- * and row. */
+/* One bad row. row is 0 where the fault is the table's or the file's; the sentence begins with
+ * table and row. */
 struct policydb_fault {
     enum table table;
     int64_t row;
@@ -43,8 +44,9 @@ struct policydb_start {
     const char *host_name;      /* NULL = none */
 };
 
-/* Makes a new policy.db, closed and sensible (1.3), never over an existing file: it comes into being under its name only when
- * whole. STATUS_BAD: the name is taken, or a value is refused by a CHECK, whose sentence why holds. */
+/* Makes a new policy.db, closed and sensible (1.3), never over an existing file: it comes into
+ * being under its name only when whole. STATUS_BAD: the name is taken, or a value is refused by a
+ * CHECK, whose sentence why holds. */
 enum status policydb_create(const char *path, const struct policydb_start *start, struct why *why);
 
 #endif

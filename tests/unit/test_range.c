@@ -23,146 +23,163 @@ static const struct {
     const char *canonical; /* NULL: refused */
     const char *says;      /* part of the sentence */
 } texts[] = {
-    { "192.0.2.1", "192.0.2.1", NULL },
-    { "192.0.2.0/24", "192.0.2.0/24", NULL },
-    { "192.0.2.0-192.0.2.255", "192.0.2.0/24", NULL },
-    { "192.0.2.1-192.0.2.255", "192.0.2.1-192.0.2.255", NULL },
-    { "192.0.2.7-192.0.2.7", "192.0.2.7", NULL },
-    { "192.0.2.7/32", "192.0.2.7", NULL },
-    { "0.0.0.0-255.255.255.255", "0.0.0.0/0", NULL },
-    { "2001:DB8:0:0:1:0:0:1", "2001:db8::1:0:0:1", NULL },
-    { "2001:db8:0:1:1:1:1:1", "2001:db8:0:1:1:1:1:1", NULL },
-    { "1:0:0:2:0:0:0:3", "1:0:0:2::3", NULL },
-    { "0:0:0:0:0:0:0:0/0", "::/0", NULL },
-    { "::/80", "::/80", NULL }, /* ends where the IPv4-mapped addresses end, and is IPv6 */
-    { "::-::fffe:ffff:ffff", "::-::fffe:ffff:ffff", NULL },
-    { "::192.0.2.1", "::c000:201", NULL },
-    { "1:2:3:4:5::1.2.3.4", "1:2:3:4:5:0:102:304", NULL },
-    { "::ffff:192.0.2.1", "192.0.2.1", NULL },
-    { "::FFFF:c000:0200/120", "192.0.2.0/24", NULL },
-    { "::ffff:0:0/96", "0.0.0.0/0", NULL },
-    { "::ffff:192.0.2.1-192.0.2.9", "192.0.2.1-192.0.2.9", NULL },
-    { "::ffff:0:0/95", NULL, "write the IPv4 block" },
-    { "::-::ffff:1.2.3.4", NULL, "mixes" },
-    { "1:2:3:4:5:6:7::8", NULL, "is not an address" },
-    { "1:2:3:4:5:6:7:1.2.3.4", NULL, "is not an address" },
-    { "1.2.3.4::", NULL, "is not an address" },
-    { ":::", NULL, "is not an address" },
-    { "", NULL, "empty" },
-    { "-", NULL, "- lacks an address" },
-    { "/24", NULL, "/24 lacks an address" },
-    { "192.0.2.77/24", NULL, "192.0.2.77/24 begins inside a block: that block is 192.0.2.0/24" },
-    { "128.0.0.1/0", NULL, "that block is 0.0.0.0/0" },
-    { "2001:db8::1/64", NULL, "that block is 2001:db8::/64" },
-    { "::ffff:192.0.2.1/120", NULL, "that block is 192.0.2.0/24" },
-    { "220.86.126.9-220.86.126.1", NULL, "220.86.126.9-220.86.126.1 ends before it begins" },
-    { "192.0.2.1-2001:db8::1", NULL, "mixes IPv4 and IPv6" },
-    { "192.0.2.0/24-192.0.3.0/24", NULL, "both a slash and a dash" },
-    { "10.0.0.0/255.0.0.0", NULL, "netmask" },
-    { "10.0.0.0/33", NULL, "0 to 32" },
-    { "10.0.0.0/", NULL, "0 to 32" },
-    { "2001:db8::/129", NULL, "0 to 128" },
-    { "010.0.0.1", NULL, "leading zero" },
-    { "192.0.2.1-192.0.2.010", NULL, "leading zero" },
-    { "fe80::1%eth0", NULL, "zone" },
-    { "192.0.2.1 ", NULL, "white space" },
-    { "192.0.2.1\n", NULL, "192.0.2.1\\x0a has white space" },
-    { "\xef\xbc\x91.2.3.4", NULL, "\\xef\\xbc\\x91.2.3.4 is not" },
+    {"192.0.2.1", "192.0.2.1", NULL},
+    {"192.0.2.0/24", "192.0.2.0/24", NULL},
+    {"192.0.2.0-192.0.2.255", "192.0.2.0/24", NULL},
+    {"192.0.2.1-192.0.2.255", "192.0.2.1-192.0.2.255", NULL},
+    {"192.0.2.7-192.0.2.7", "192.0.2.7", NULL},
+    {"192.0.2.7/32", "192.0.2.7", NULL},
+    {"0.0.0.0-255.255.255.255", "0.0.0.0/0", NULL},
+    {"2001:DB8:0:0:1:0:0:1", "2001:db8::1:0:0:1", NULL},
+    {"2001:db8:0:1:1:1:1:1", "2001:db8:0:1:1:1:1:1", NULL},
+    {"1:0:0:2:0:0:0:3", "1:0:0:2::3", NULL},
+    {"0:0:0:0:0:0:0:0/0", "::/0", NULL},
+    {"::/80", "::/80", NULL}, /* ends where the IPv4-mapped addresses end, and is IPv6 */
+    {"::-::fffe:ffff:ffff", "::-::fffe:ffff:ffff", NULL},
+    {"::192.0.2.1", "::c000:201", NULL},
+    {"1:2:3:4:5::1.2.3.4", "1:2:3:4:5:0:102:304", NULL},
+    {"::ffff:192.0.2.1", "192.0.2.1", NULL},
+    {"::FFFF:c000:0200/120", "192.0.2.0/24", NULL},
+    {"::ffff:0:0/96", "0.0.0.0/0", NULL},
+    {"::ffff:192.0.2.1-192.0.2.9", "192.0.2.1-192.0.2.9", NULL},
+    {"::ffff:0:0/95", NULL, "write the IPv4 block"},
+    {"::-::ffff:1.2.3.4", NULL, "mixes"},
+    {"1:2:3:4:5:6:7::8", NULL, "is not an address"},
+    {"1:2:3:4:5:6:7:1.2.3.4", NULL, "is not an address"},
+    {"1.2.3.4::", NULL, "is not an address"},
+    {":::", NULL, "is not an address"},
+    {"", NULL, "empty"},
+    {"-", NULL, "- lacks an address"},
+    {"/24", NULL, "/24 lacks an address"},
+    {"192.0.2.77/24", NULL, "192.0.2.77/24 begins inside a block: that block is 192.0.2.0/24"},
+    {"128.0.0.1/0", NULL, "that block is 0.0.0.0/0"},
+    {"2001:db8::1/64", NULL, "that block is 2001:db8::/64"},
+    {"::ffff:192.0.2.1/120", NULL, "that block is 192.0.2.0/24"},
+    {"220.86.126.9-220.86.126.1", NULL, "220.86.126.9-220.86.126.1 ends before it begins"},
+    {"192.0.2.1-2001:db8::1", NULL, "mixes IPv4 and IPv6"},
+    {"192.0.2.0/24-192.0.3.0/24", NULL, "both a slash and a dash"},
+    {"10.0.0.0/255.0.0.0", NULL, "netmask"},
+    {"10.0.0.0/33", NULL, "0 to 32"},
+    {"10.0.0.0/", NULL, "0 to 32"},
+    {"2001:db8::/129", NULL, "0 to 128"},
+    {"010.0.0.1", NULL, "leading zero"},
+    {"192.0.2.1-192.0.2.010", NULL, "leading zero"},
+    {"fe80::1%eth0", NULL, "zone"},
+    {"192.0.2.1 ", NULL, "white space"},
+    {"192.0.2.1\n", NULL, "192.0.2.1\\x0a has white space"},
+    {"\xef\xbc\x91.2.3.4", NULL, "\\xef\\xbc\\x91.2.3.4 is not"},
 };
 
 static const struct {
     const char *text;
     const char *canonical; /* NULL: no address */
 } clients[] = {
-    { "192.0.2.1", "192.0.2.1" },
-    { "[192.0.2.1]", "192.0.2.1" },
-    { "::ffff:192.0.2.1", "192.0.2.1" },
-    { "[::ffff:192.0.2.1]", "192.0.2.1" },
-    { "IPv6:::ffff:192.0.2.1", "192.0.2.1" },
-    { "2001:DB8::1", "2001:db8::1" },
-    { "[2001:db8::1]", "2001:db8::1" },
-    { "IPv6:2001:db8::1", "2001:db8::1" },
-    { "ipv6:2001:db8::1", "2001:db8::1" },
-    { "[IPv6:2001:db8::1]", "2001:db8::1" },
-    { "fe80::1%eth0", "fe80::1" },
-    { "[IPv6:fe80::1%eth0.7]", "fe80::1" },
-    { "ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255",
-      "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff" },
-    { "", NULL },
-    { "[]", NULL },
-    { "[", NULL },
-    { "unknown", NULL },
-    { "IPv6:", NULL },
-    { "IPv6:192.0.2.1", NULL },
-    { "IPv6:IPv6:::1", NULL },
-    { "IPv6:[::1]", NULL },
-    { "[[::1]]", NULL },
-    { "[192.0.2.1", NULL },
-    { "192.0.2.1]", NULL },
-    { "192.0.2.1%eth0", NULL },
-    { "::ffff:192.0.2.1%eth0", NULL },
-    { "fe80::1%", NULL },
-    { "fe80::1%a b", NULL },
-    { "%eth0", NULL },
-    { "192.0.2.01", NULL },
-    { " 192.0.2.1", NULL },
-    { "192.0.2.0/24", NULL },
-    { "192.0.2.1-192.0.2.9", NULL },
+    {"192.0.2.1", "192.0.2.1"},
+    {"[192.0.2.1]", "192.0.2.1"},
+    {"::ffff:192.0.2.1", "192.0.2.1"},
+    {"[::ffff:192.0.2.1]", "192.0.2.1"},
+    {"IPv6:::ffff:192.0.2.1", "192.0.2.1"},
+    {"2001:DB8::1", "2001:db8::1"},
+    {"[2001:db8::1]", "2001:db8::1"},
+    {"IPv6:2001:db8::1", "2001:db8::1"},
+    {"ipv6:2001:db8::1", "2001:db8::1"},
+    {"[IPv6:2001:db8::1]", "2001:db8::1"},
+    {"fe80::1%eth0", "fe80::1"},
+    {"[IPv6:fe80::1%eth0.7]", "fe80::1"},
+    {"ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"},
+    {"", NULL},
+    {"[]", NULL},
+    {"[", NULL},
+    {"unknown", NULL},
+    {"IPv6:", NULL},
+    {"IPv6:192.0.2.1", NULL},
+    {"IPv6:IPv6:::1", NULL},
+    {"IPv6:[::1]", NULL},
+    {"[[::1]]", NULL},
+    {"[192.0.2.1", NULL},
+    {"192.0.2.1]", NULL},
+    {"192.0.2.1%eth0", NULL},
+    {"::ffff:192.0.2.1%eth0", NULL},
+    {"fe80::1%", NULL},
+    {"fe80::1%a b", NULL},
+    {"%eth0", NULL},
+    {"192.0.2.01", NULL},
+    {" 192.0.2.1", NULL},
+    {"192.0.2.0/24", NULL},
+    {"192.0.2.1-192.0.2.9", NULL},
 };
 
 static const struct {
     const char *text;
     bool loopback, ipv4;
 } kinds[] = {
-    { "127.0.0.0", true, true },          { "127.255.255.255", true, true },
-    { "126.255.255.255", false, true },   { "128.0.0.0", false, true },
-    { "::1", true, false },               { "::", false, false },
-    { "::2", false, false },              { "::ffff:127.0.0.1", true, true },
-    { "::127.0.0.1", false, false },      { "7f00::1", false, false },
-    { "::fffe:127.0.0.1", false, false }, { "1::ffff:127.0.0.1", false, false },
+    {"127.0.0.0", true, true},
+    {"127.255.255.255", true, true},
+    {"126.255.255.255", false, true},
+    {"128.0.0.0", false, true},
+    {"::1", true, false},
+    {"::", false, false},
+    {"::2", false, false},
+    {"::ffff:127.0.0.1", true, true},
+    {"::127.0.0.1", false, false},
+    {"7f00::1", false, false},
+    {"::fffe:127.0.0.1", false, false},
+    {"1::ffff:127.0.0.1", false, false},
 };
 
 static const struct {
     const char *ranges[5];
     uint64_t ipv4, ipv6_48;
 } counts[] = {
-    { { NULL }, 0, 0 },
-    { { "192.0.2.1" }, 1, 0 },
-    { { "192.0.2.0/24" }, 256, 0 },
-    { { "192.0.2.0/24", "192.0.2.128/25", "192.0.2.0/24" }, 256, 0 },
-    { { "192.0.2.128-192.0.3.127", "192.0.2.0/24" }, 384, 0 },
-    { { "192.0.2.1-192.0.2.3", "192.0.2.4", "192.0.2.6" }, 5, 0 },
-    { { "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16" },
-      0,
-      0 },
-    { { "127.0.0.0/8", "::1", "fc00::/7", "fe80::/10" }, 0, 0 },
-    { { "9.255.255.255-11.0.0.0" }, 2, 0 },
-    { { "100.63.255.255-100.128.0.0" }, 2, 0 },
-    { { "126.255.255.255-128.0.0.0" }, 2, 0 },
-    { { "169.253.255.255-169.255.0.0" }, 2, 0 },
-    { { "172.15.255.255-172.32.0.0" }, 2, 0 },
-    { { "192.167.255.255-192.169.0.0" }, 2, 0 },
-    { { "0.0.0.0/0" }, 4294967296 - 2 * 16777216 - 1048576 - 2 * 65536 - 4194304, 0 },
-    { { "2001:db8::1" }, 0, 1 },
-    { { "2001:db8::1", "2001:db8::2", "2001:db8:0:ffff::/64" }, 0, 1 },
-    { { "2001:db8::/48", "2001:db8:1::/48" }, 0, 2 },
-    { { "2001:db8:0:ffff:ffff:ffff:ffff:ffff-2001:db8:1::" }, 0, 2 },
-    { { "2001:db8::/32", "2001:db8:5::/48", "192.0.2.1" }, 1, 65536 },
-    { { "fbff:ffff:ffff::-fe00::" }, 0, 2 },
-    { { "fe7f:ffff:ffff::-fec0::" }, 0, 2 },
-    { { "::1", "::" }, 0, 1 },
-    { { "::1", "::1" }, 0, 0 },
-    { { "::/127" }, 0, 1 },
-    { { "::/80", "192.0.2.1" }, 1, 1 },
-    { { "::/0" }, 0, 281474976710656 - 2199023255552 - 274877906944 },
-    { { "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "255.255.255.255" }, 1, 1 },
+    {{NULL}, 0, 0},
+    {{"192.0.2.1"}, 1, 0},
+    {{"192.0.2.0/24"}, 256, 0},
+    {{"192.0.2.0/24", "192.0.2.128/25", "192.0.2.0/24"}, 256, 0},
+    {{"192.0.2.128-192.0.3.127", "192.0.2.0/24"}, 384, 0},
+    {{"192.0.2.1-192.0.2.3", "192.0.2.4", "192.0.2.6"}, 5, 0},
+    {{"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16"}, 0, 0},
+    {{"127.0.0.0/8", "::1", "fc00::/7", "fe80::/10"}, 0, 0},
+    {{"9.255.255.255-11.0.0.0"}, 2, 0},
+    {{"100.63.255.255-100.128.0.0"}, 2, 0},
+    {{"126.255.255.255-128.0.0.0"}, 2, 0},
+    {{"169.253.255.255-169.255.0.0"}, 2, 0},
+    {{"172.15.255.255-172.32.0.0"}, 2, 0},
+    {{"192.167.255.255-192.169.0.0"}, 2, 0},
+    {{"0.0.0.0/0"}, 4294967296 - 2 * 16777216 - 1048576 - 2 * 65536 - 4194304, 0},
+    {{"2001:db8::1"}, 0, 1},
+    {{"2001:db8::1", "2001:db8::2", "2001:db8:0:ffff::/64"}, 0, 1},
+    {{"2001:db8::/48", "2001:db8:1::/48"}, 0, 2},
+    {{"2001:db8:0:ffff:ffff:ffff:ffff:ffff-2001:db8:1::"}, 0, 2},
+    {{"2001:db8::/32", "2001:db8:5::/48", "192.0.2.1"}, 1, 65536},
+    {{"fbff:ffff:ffff::-fe00::"}, 0, 2},
+    {{"fe7f:ffff:ffff::-fec0::"}, 0, 2},
+    {{"::1", "::"}, 0, 1},
+    {{"::1", "::1"}, 0, 0},
+    {{"::/127"}, 0, 1},
+    {{"::/80", "192.0.2.1"}, 1, 1},
+    {{"::/0"}, 0, 281474976710656 - 2199023255552 - 274877906944},
+    {{"ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "255.255.255.255"}, 1, 1},
 };
 
 /* Where the mutations start. */
 static const char *const seeds[] = {
-    "192.0.2.1", "10.0.0.0/8", "0.0.0.0/0", "192.0.2.1-192.0.2.9", "255.255.255.254/31",
-    "2001:db8::1", "2001:db8::/32", "::/0", "::1-::ffff", "::ffff:192.0.2.0/120", "::9:192.0.2.1",
-    "1:2:3:4:5:6:7:8", "1:2:3:4:5:6:7::", "fe80::1%eth0", "128.0.0.0/1", "ffff::/16", "::/80",
+    "192.0.2.1",
+    "10.0.0.0/8",
+    "0.0.0.0/0",
+    "192.0.2.1-192.0.2.9",
+    "255.255.255.254/31",
+    "2001:db8::1",
+    "2001:db8::/32",
+    "::/0",
+    "::1-::ffff",
+    "::ffff:192.0.2.0/120",
+    "::9:192.0.2.1",
+    "1:2:3:4:5:6:7:8",
+    "1:2:3:4:5:6:7::",
+    "fe80::1%eth0",
+    "128.0.0.0/1",
+    "ffff::/16",
+    "::/80",
 };
 
 /* ---- helpers ---- */
@@ -204,7 +221,7 @@ static bool same(const struct range *a, const struct range *b)
 static void count_text(const struct range *range, char text[48])
 {
     struct ip width = range_width(range);
-    unsigned char digit[40] = { 0 }; /* the lowest first */
+    unsigned char digit[40] = {0}; /* the lowest first */
     size_t length = COUNT_OF(digit), at = 0;
 
     for (int i = 0; i < 16; i++) {
@@ -245,7 +262,7 @@ static void test_texts(void **state)
     (void)state;
     for (size_t i = 0; i < COUNT_OF(texts); i++) {
         const char *text = texts[i].text;
-        struct why why = { "" };
+        struct why why = {""};
         struct range range;
         char canonical[RANGE_TEXT];
         enum status status = parse(text, strlen(text), &range, &why);
@@ -306,13 +323,15 @@ static void check_taken(const json_t *one, const struct range *range)
         fail_msg("%s: not the range it means", text);
     if (ip_is_ipv4(&range->first) != (json_integer_value(json_object_get(one, "family")) == 4))
         fail_msg("%s: not its family", text);
-    json_array_foreach(json_object_get(one, "in"), i, member) {
+    json_array_foreach(json_object_get(one, "in"), i, member)
+    {
         struct ip ip = ip_of(json_string_value(member));
 
         if (!range_holds(range, &ip))
             fail_msg("%s does not hold %s", text, json_string_value(member));
     }
-    json_array_foreach(json_object_get(one, "out"), i, member) {
+    json_array_foreach(json_object_get(one, "out"), i, member)
+    {
         struct ip ip = ip_of(json_string_value(member));
 
         if (range_holds(range, &ip))
@@ -341,10 +360,11 @@ static void test_shared_cases(void **state)
     size_t i, members = 0, valid = 0, invalid = 0;
 
     (void)state;
-    json_array_foreach(cases, i, one) {
+    json_array_foreach(cases, i, one)
+    {
         const char *verdict = case_text(one, "verdict");
         struct range range;
-        struct why why = { "" };
+        struct why why = {""};
         enum status status;
         size_t size;
         char *bytes;
@@ -395,7 +415,7 @@ static void test_counts(void **state)
         for (size_t j = 1; j < count; j++)
             assert_true(ip_compare(&ranges[j - 1].first, &ranges[j].first) <= 0);
     }
-    ranges_count_public(NULL, 0, &(uint64_t){ 0 }, &(uint64_t){ 0 });
+    ranges_count_public(NULL, 0, &(uint64_t){0}, &(uint64_t){0});
 }
 
 static uint32_t random_state = 2463534242u;
@@ -416,14 +436,14 @@ static void test_counts_by_ticking(void **state)
     (void)state;
     for (int round = 0; round < 2000; round++) {
         struct range ranges[MOST];
-        bool ticked[SIZE] = { false };
+        bool ticked[SIZE] = {false};
         size_t count = random_below(MOST + 1);
         uint64_t expected = 0, ipv4, ipv6_48;
 
         for (size_t i = 0; i < count; i++) {
             uint32_t first = random_below(SIZE);
             uint32_t last = first + random_below(SIZE - first < 40 ? SIZE - first : 40);
-            uint32_t ends[2] = { htonl(BASE + first), htonl(BASE + last) };
+            uint32_t ends[2] = {htonl(BASE + first), htonl(BASE + last)};
 
             ranges[i].first = ip_from_ipv4((const unsigned char *)&ends[0]);
             ranges[i].last = ip_from_ipv4((const unsigned char *)&ends[1]);
@@ -549,7 +569,7 @@ static void test_mutations(void **state)
     for (int round = 0; round < 200000; round++) {
         size_t size = mutate(text, sizeof text);
         struct range range, other;
-        struct why why = { "" };
+        struct why why = {""};
         enum status status = parse(text, size, &range, &why);
 
         assert_true(status == STATUS_OK || status == STATUS_BAD);
@@ -571,13 +591,13 @@ static void test_mutations(void **state)
 
 static void test_long_texts(void **state)
 {
-    static const char units[][8] = { "1", ":", "::", "1:", "1.", "/", "-", "1.2.3/", "\n", "\xff" };
+    static const char units[][8] = {"1", ":", "::", "1:", "1.", "/", "-", "1.2.3/", "\n", "\xff"};
 
     (void)state;
     for (size_t i = 0; i < COUNT_OF(units); i++) {
         char text[1001];
         struct range range;
-        struct why why = { "" };
+        struct why why = {""};
         struct ip ip;
 
         for (size_t at = 0; at < 1000; at++)
@@ -592,10 +612,10 @@ static void test_long_texts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_texts),        cmocka_unit_test(test_clients),
-        cmocka_unit_test(test_kinds),        cmocka_unit_test(test_shared_cases),
-        cmocka_unit_test(test_counts),       cmocka_unit_test(test_counts_by_ticking),
-        cmocka_unit_test(test_mutations),    cmocka_unit_test(test_long_texts),
+        cmocka_unit_test(test_texts),     cmocka_unit_test(test_clients),
+        cmocka_unit_test(test_kinds),     cmocka_unit_test(test_shared_cases),
+        cmocka_unit_test(test_counts),    cmocka_unit_test(test_counts_by_ticking),
+        cmocka_unit_test(test_mutations), cmocka_unit_test(test_long_texts),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

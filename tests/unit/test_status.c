@@ -17,21 +17,21 @@ static const struct {
     size_t size, keep, room;
     const char *expected;
 } copies[] = {
-    { "plain", "hello", 5, 10, 72, "hello" },
-    { "nothing", "", 0, 10, 72, "" },
-    { "as long as is kept", "hello", 5, 5, 52, "hello" },
-    { "one more than is kept", "hello!", 6, 5, 52, "hello...(6)" },
-    { "keep nothing", "hello", 5, 0, 32, "...(5)" },
-    { "control bytes", "a\nb\x7f\x1b", 5, 10, 72, "a\\x0ab\\x7f\\x1b" },
-    { "NUL", "a\0b", 3, 10, 72, "a\\x00b" },
-    { "not ASCII", "caf\xc3\xa9", 5, 10, 72, "caf\\xc3\\xa9" },
-    { "quote and backslash", "\"\\", 2, 10, 72, "\\x22\\x5c" },
-    { "edges of the printable", " ~", 2, 10, 72, " ~" },
-    { "an escape is not cut in two", "ab\n", 3, 10, 6, "ab" },
-    { "an escape that just fits", "ab\n", 3, 10, 7, "ab\\x0a" },
-    { "the tail goes before the text", "abcdefgh", 8, 6, 10, "abc...(8)" },
-    { "no room for the tail", "abcdefgh", 8, 6, 5, "abcd" },
-    { "room for NUL only", "abc", 3, 10, 1, "" },
+    {"plain", "hello", 5, 10, 72, "hello"},
+    {"nothing", "", 0, 10, 72, ""},
+    {"as long as is kept", "hello", 5, 5, 52, "hello"},
+    {"one more than is kept", "hello!", 6, 5, 52, "hello...(6)"},
+    {"keep nothing", "hello", 5, 0, 32, "...(5)"},
+    {"control bytes", "a\nb\x7f\x1b", 5, 10, 72, "a\\x0ab\\x7f\\x1b"},
+    {"NUL", "a\0b", 3, 10, 72, "a\\x00b"},
+    {"not ASCII", "caf\xc3\xa9", 5, 10, 72, "caf\\xc3\\xa9"},
+    {"quote and backslash", "\"\\", 2, 10, 72, "\\x22\\x5c"},
+    {"edges of the printable", " ~", 2, 10, 72, " ~"},
+    {"an escape is not cut in two", "ab\n", 3, 10, 6, "ab"},
+    {"an escape that just fits", "ab\n", 3, 10, 7, "ab\\x0a"},
+    {"the tail goes before the text", "abcdefgh", 8, 6, 10, "abc...(8)"},
+    {"no room for the tail", "abcdefgh", 8, 6, 5, "abcd"},
+    {"room for NUL only", "abc", 3, 10, 1, ""},
 };
 
 static void test_printable_copy(void **state)
@@ -42,8 +42,7 @@ static void test_printable_copy(void **state)
         size_t length;
 
         assert_non_null(to);
-        length = printable_copy(to, copies[i].room, copies[i].text, copies[i].size,
-                                copies[i].keep);
+        length = printable_copy(to, copies[i].room, copies[i].text, copies[i].size, copies[i].keep);
         if (strcmp(to, copies[i].expected) != 0 || length != strlen(to))
             fail_msg("%s: %s (%zu)", copies[i].about, to, length);
         free(to);
