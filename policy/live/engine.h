@@ -38,7 +38,8 @@ bool engine_message(struct engine *engine, struct message *message);
 /* Judges one recipient by the policy in force. message is NULL at the permit door. recorded: the
  * door has recorded its refusal of this recipient already, so a refusal gets no number again. Nor
  * does what the door permits: the milter records that. Allocates nothing, reads no file; any
- * thread. */
+ * thread. (What
+ * libidn2 needs for a domain that is not ASCII is the one exception.) */
 void engine_rcpt(struct engine *engine, struct message *message, const struct facts *facts,
                  bool recorded, struct judged *judged);
 

@@ -80,6 +80,8 @@ static enum status find_first(const char *path, const char *copy, int64_t wall_m
 {
     uint64_t copied = 0;
     struct why ignored;
+    char aside[PATH_ROOM];
+    bool set_aside = false;
     enum status status = read_file(path, first, why);
 
     if (status == STATUS_BROKEN) {
@@ -89,20 +91,16 @@ static enum status find_first(const char *path, const char *copy, int64_t wall_m
         copied = 0;
     }
     if (status == STATUS_BAD) {
-        char aside[PATH_ROOM];
         *first = wall_ms > 0 ? (uint64_t)wall_ms : 1;
         if (snprintf(aside, sizeof aside, "%s.damaged", path) < (int)sizeof aside) {
             unlink(aside);
-            if (link(path, aside) != 0) {
-                aside[0] = '\0';
-            }
+            set_aside = link(path, aside) == 0;
         }
     }
     *first = copied > *first ? copied : *first;
     if (status == STATUS_BAD) {
-        why_set(why, STATUS_OK,
-                "%s: was damaged and is now %s.damaged; decision numbers go on at %" PRIu64, path,
-                path, *first);
+        why_set(why, STATUS_OK, "%s: was damaged%s%s; decision numbers go on at %" PRIu64, path,
+                set_aside ? " and is kept as " : "", set_aside ? aside : "", *first);
     }
     return STATUS_OK;
 }
