@@ -204,6 +204,18 @@ const char *action_name(enum action action)
     return names[action];
 }
 
+const char *subject_name(enum subject subject)
+{
+    static const char *const names[SUBJECT_COUNT] = {"client", "identity", "sender", "everyone"};
+    return (unsigned)subject < SUBJECT_COUNT ? names[subject] : "";
+}
+
+const char *counts_name(enum counts counts)
+{
+    static const char *const names[] = {"messages", "recipients", "refusals"};
+    return (unsigned)counts < sizeof names / sizeof names[0] ? names[counts] : "";
+}
+
 const char *kind_name(enum sender_kind kind)
 {
     static const char *const names[] = {"stranger", "client-host", "login", "login-window",

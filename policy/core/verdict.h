@@ -33,6 +33,14 @@ enum senders { SENDERS_ANY, SENDERS_OWN, SENDERS_LISTED };
 
 enum action { ACTION_PASS, ACTION_REFUSE, ACTION_DEFER };
 
+/* Whom a limit counts (rate_limit.subject). */
+enum subject { SUBJECT_CLIENT, SUBJECT_IDENTITY, SUBJECT_SENDER, SUBJECT_EVERYONE, SUBJECT_COUNT };
+
+/* rate_limit.counts, direction and then. */
+enum counts { COUNTS_MESSAGES, COUNTS_RECIPIENTS, COUNTS_REFUSALS };
+enum direction { DIRECTION_IN, DIRECTION_OUT, DIRECTION_ANY };
+enum consequence { THEN_TEMPFAIL, THEN_REJECT, THEN_BLOCK };
+
 /* The tables of policy.db; TABLE_NONE = built in. */
 enum table {
     TABLE_NONE,
@@ -129,6 +137,17 @@ struct trail_step {
 /* Who sends. */
 enum sender_kind { KIND_STRANGER, KIND_CLIENT_HOST, KIND_LOGIN, KIND_WINDOW, KIND_SUBMISSION };
 
+/* A limit as it stood at the judgement. */
+struct limit_seen {
+    struct rule rule; /* the rate_limit row; TABLE_NONE = no limit concerned the case */
+    enum subject subject;
+    enum counts counts;
+    uint64_t count;   /* before this recipient */
+    uint64_t allowed; /* in so many seconds: */
+    int64_t seconds;
+    int64_t wait; /* ms until one more passes; 0 = now */
+};
+
 /* A value: no heap, may be copied. */
 struct verdict {
     enum action action;
@@ -140,6 +159,7 @@ struct verdict {
     bool observed; /* a check that is only observed would have refused or deferred: */
     enum reason observed_reason;
     struct rule observed_rule;
+    struct limit_seen limit; /* the limit that spoke, of a pass the one that is nearest */
     struct trail_step trail[CHECK_COUNT];
 };
 
@@ -153,6 +173,8 @@ const char *table_name(enum table table);    /* "ip_range" ...; "" for TABLE_NON
 const char *action_name(enum action action); /* accept, reject, tempfail */
 const char *
 kind_name(enum sender_kind kind); /* stranger, client-host, login, login-window, submission */
+const char *subject_name(enum subject subject); /* client, identity, sender, everyone */
+const char *counts_name(enum counts counts);    /* messages, recipients, refusals */
 /* The check of that name, or CHECK_NONE. */
 enum check check_named(const char *name);
 

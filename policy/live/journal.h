@@ -1,0 +1,74 @@
+/* Records on disk before the answer: segments written in turn, read by the keeper, used again. */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef SEKISHO_JOURNAL_H
+#define SEKISHO_JOURNAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/status.h"
+
+/* A folder of preallocated files (posix_fallocate) of JOURNAL_SEGMENT octets. Each record stands
+ * there as {record number, length, checksum, octets}, written by one pwrite: it survives the end of
+ * the process, and after journal_sync that of the machine. A record that is torn or damaged ends
+ * its segment. Record numbers ascend by one, from 1. */
+struct journal;
+
+enum {
+    JOURNAL_SEGMENT = 4 * 1024 * 1024,
+    JOURNAL_RECORD = 8192, /* octets of the longest record */
+    /* octets that only urgent records may use, so that the end of a message can be told when there
+     * is no room for another decision */
+    JOURNAL_SPARE = 256 * 1024
+};
+
+/* Opens the folder (made if it is not there, 0750), finds the records that are in it. records_most:
+ * how many may wait for journal_release. after: no record number up to this one is given again.
+ * trouble (may be NULL) is told of each damaged segment, by name; a damaged segment is kept beside
+ * as NAME.damaged. STATUS_BROKEN: the folder cannot be written. */
+enum status journal_open(const char *folder, size_t records_most, uint64_t after,
+                         void (*trouble)(void *context, const char *sentence), void *context,
+                         struct journal **journal, struct why *why);
+/* Closes; nothing is lost. NULL is allowed. */
+void journal_close(struct journal *journal);
+void journal_limit(struct journal *journal, size_t records_most);
+
+/* -- the writer: one thread at a time (the book's lock) --------------------------------------- */
+
+/* Is there room for a record of any size? urgent may use JOURNAL_SPARE and is not counted. */
+bool journal_ready(const struct journal *journal, bool urgent);
+/* Writes a record and its number. size is 1 to JOURNAL_RECORD. STATUS_BUSY: no room. STATUS_BROKEN:
+ * the disk; what may have been written of it is not read again. Neither allocates nor syncs. */
+enum status journal_append(struct journal *journal, const void *bytes, size_t size, bool urgent,
+                           uint64_t *record, struct why *why);
+
+/* -- the reader: one thread (the keeper), beside the writer ----------------------------------- */
+
+/* Where a reader stands; zeroed = at the oldest record that is there. */
+struct journal_cursor {
+    uint64_t record; /* the next one to be read; 0 = the oldest */
+    uint64_t segment;
+    size_t offset;
+};
+/* The next record, copied into bytes: STATUS_OK; STATUS_BUSY: there is no other yet; STATUS_BROKEN:
+ * cannot be read (the cursor stands behind it afterwards). */
+enum status journal_read(struct journal *journal, struct journal_cursor *cursor,
+                         unsigned char bytes[JOURNAL_RECORD], size_t *size, uint64_t *record,
+                         struct why *why);
+/* Brings what was written to the disk (fdatasync). */
+enum status journal_sync(struct journal *journal, struct why *why);
+/* Prepares segments ahead of the writer, so that it never waits for one. STATUS_BROKEN: no space
+ * for another; the writer goes on in those that are there. */
+enum status journal_extend(struct journal *journal, struct why *why);
+/* Records up to this one are needed no more: their segments are used again, those that are more
+ * than journal_extend wants are removed. */
+void journal_release(struct journal *journal, uint64_t record);
+
+/* Records that were written and not released; the number of the last one written (0 = none); bytes
+ * of all segments on disk. Any thread. */
+size_t journal_waiting(const struct journal *journal);
+uint64_t journal_last(const struct journal *journal);
+size_t journal_size(const struct journal *journal);
+
+#endif

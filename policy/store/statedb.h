@@ -1,0 +1,129 @@
+/* state.db: decisions, blocks, counters and requests, written in batches by one thread. */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef SEKISHO_STATEDB_H
+#define SEKISHO_STATEDB_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/blocklist.h"
+#include "core/decision.h"
+#include "core/ledger.h"
+#include "core/status.h"
+
+struct statedb;
+
+enum statedb_use {
+    STATEDB_DAEMON, /* makes the file if it is not there, upgrades an older one in one transaction
+                     */
+    STATEDB_TOOL,   /* reads, and puts requests; the file must be there */
+    STATEDB_READ    /* reads only */
+};
+
+/* Opens the file in WAL mode. wait_ms: for a lock. STATUS_BAD: damaged, no state of sekisho, a
+ * symlink, or made by a newer sekisho (*newer, may be NULL, tells the last: such a file is never
+ * set aside). STATUS_BUSY: locked, or (not STATEDB_DAEMON) not there. STATUS_BROKEN: disk,
+ * permission, memory. */
+enum status statedb_open(const char *path, enum statedb_use use, int wait_ms, struct statedb **db,
+                         bool *newer, struct why *why);
+void statedb_close(struct statedb *db);
+/* Renames a damaged file with its -wal and -shm (kept together) to PATH.damaged-YYYYMMDD-HHMMSS
+ * (wall: Unix ms), a counter behind it if that name is taken; never over another file. Writes the
+ * new name to aside. */
+enum status statedb_set_aside(const char *path, int64_t wall, char aside[4096], struct why *why);
+/* Is the file under the name still the one that is open? False when it was removed or replaced. */
+bool statedb_same(const struct statedb *db);
+
+/* -- writing: between begin and commit; a failure undoes all since begin --------------------- */
+
+enum status statedb_begin(struct statedb *db, struct why *why);
+enum status statedb_commit(struct statedb *db, struct why *why);
+void statedb_rollback(struct statedb *db);
+
+/* A decision; one that is there already (by its number) is left as it is. */
+enum status statedb_put_decision(struct statedb *db, const struct decision *decision,
+                                 struct why *why);
+/* What became of the decisions that an end record names: outcome and queue id. */
+enum status statedb_put_end(struct statedb *db, const struct decision *end, struct why *why);
+/* A block that began or changed: by its row, or a new row (its id is written to block->row), which
+ * takes the place of an earlier one of the same subject. */
+enum status statedb_put_block(struct statedb *db, struct block *block, struct why *why);
+enum status statedb_drop_block(struct statedb *db, int64_t row, struct why *why);
+enum status statedb_put_counters(struct statedb *db, const struct ledger_row *rows, size_t count,
+                                 struct why *why);
+enum status statedb_drop_counters(struct statedb *db, struct why *why);
+/* A thing worth telling (a block began, a database was set aside): kind is one word. */
+enum status statedb_put_note(struct statedb *db, int64_t wall, const char *kind,
+                             const char *subject, uint64_t number, const char *text,
+                             struct why *why);
+/* A value of the daemon's own, by name; NULL value removes it. */
+enum status statedb_put_value(struct statedb *db, const char *name, const char *value,
+                              struct why *why);
+/* Removes up to `most` decisions, notes and answered requests that are older than a wall time (Unix
+ * ms), the oldest first; *gone is how many. */
+enum status statedb_prune(struct statedb *db, int64_t before, size_t most, size_t *gone,
+                          struct why *why);
+
+/* -- reading --------------------------------------------------------------------------------- */
+
+/* False from a function that is given a row: enough, no more rows. */
+enum status statedb_blocks(struct statedb *db, bool (*take)(void *context, const struct block *),
+                           void *context, struct why *why);
+enum status statedb_counters(struct statedb *db,
+                             bool (*take)(void *context, const struct ledger_row *), void *context,
+                             struct why *why);
+/* Copies the value, "" if there is none. STATUS_BAD: longer than room. */
+enum status statedb_value(struct statedb *db, const char *name, char *value, size_t room,
+                          struct why *why);
+/* Has another connection changed the file since the last call (PRAGMA data_version)? The first call
+ * says true. */
+enum status statedb_changed(struct statedb *db, bool *changed, struct why *why);
+
+/* What `sekisho log` asks. Texts NULL = any; they compare without ASCII case; a sender or recipient
+ * that begins with @ is a whole domain. */
+struct statedb_filter {
+    int64_t since, until; /* wall clock, Unix ms; 0 = open */
+    uint64_t number;      /* this one only; 0 = any */
+    uint64_t above;       /* numbers above this */
+    const char *client;   /* an address, or a range as range_parse reads it */
+    const char *login, *sender, *recipient, *reason, *action;
+    bool newest_first;
+    size_t most; /* 0 = all */
+};
+/* A decision as it was stored; texts borrowed for the call. */
+struct statedb_decision {
+    struct decision decision; /* charges are not kept */
+    const char *at;           /* UTC, 2026-11-24 03:00:00.123 */
+    bool ended;               /* outcome is known */
+};
+enum status statedb_decisions(struct statedb *db, const struct statedb_filter *filter,
+                              bool (*take)(void *context, const struct statedb_decision *),
+                              void *context, struct why *why);
+
+/* -- requests: the tool asks, the daemon answers ---------------------------------------------- */
+
+struct statedb_request {
+    int64_t id;
+    char verb[16]; /* lift, add, reset, sync ... */
+    char subject[BLOCK_SUBJECT];
+    int64_t seconds; /* of add; 0 = until lifted */
+    char note[BLOCK_NOTE];
+    bool answered, done; /* done: it was done; otherwise answer says why not */
+    char answer[256];
+};
+/* Puts a request (the tool; own transaction); its id is written to request->id. */
+enum status statedb_ask(struct statedb *db, struct statedb_request *request, int64_t wall,
+                        struct why *why);
+/* Reads the answer; request->answered is false while there is none. */
+enum status statedb_answer(struct statedb *db, struct statedb_request *request, struct why *why);
+/* Takes a request back that nobody has answered (the tool gives up). */
+enum status statedb_take_back(struct statedb *db, int64_t id, struct why *why);
+/* The oldest request without answer; *found false if there is none. */
+enum status statedb_next_request(struct statedb *db, struct statedb_request *request, bool *found,
+                                 struct why *why);
+/* Writes the answer: between begin and commit. */
+enum status statedb_put_answer(struct statedb *db, const struct statedb_request *request,
+                               int64_t wall, struct why *why);
+
+#endif
