@@ -166,7 +166,6 @@ static int read_question(const struct ctl *ctl, int argc, char **argv, struct qu
 static void judge(struct question *question, const struct ctl_policy *opened, struct answer *answer)
 {
     static const struct usage usage;
-    struct moment now = {question->wall, 0};
     struct facts *facts = &question->facts;
 
     memset(answer, 0, sizeof *answer);
@@ -182,11 +181,11 @@ static void judge(struct question *question, const struct ctl_policy *opened, st
     facts->sender = text_of(question->from);
     facts->recipient = text_of(question->to);
     facts->post = POST_MILTER;
-    decide(opened->policy, facts, &usage, now, &answer->milter);
+    decide(opened->policy, facts, &usage, &answer->milter);
     answer->door_facts = *facts;
     answer->door_facts.post = POST_DOOR;
     answer->door_facts.host = text_of(""); /* nobody tells it to the door */
-    decide(opened->policy, &answer->door_facts, &usage, now, &answer->door);
+    decide(opened->policy, &answer->door_facts, &usage, &answer->door);
     answer->door_asked = !answer->milter.recipient_local;
     answer->passes = answer->milter.action == ACTION_PASS &&
                      (!answer->door_asked || answer->door.action == ACTION_PASS);

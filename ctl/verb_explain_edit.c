@@ -293,20 +293,19 @@ static enum status try_row(const struct ctl_policy *opened, const struct facts *
     static const struct usage usage;
     struct policy_build *build = NULL;
     struct policy *policy = NULL;
-    struct moment now = {policy_sealed_at(opened->policy), 0};
     enum status status = policydb_read(opened->db, NULL, NULL, &build, why);
 
     if (status == STATUS_OK) {
         status = policy_build_row(build, candidate->table, NEW_ROW, candidate->cells, why);
     }
     if (status == STATUS_OK) {
-        status = policy_seal(build, now.wall, &policy, why);
+        status = policy_seal(build, policy_sealed_at(opened->policy), &policy, why);
     }
     if (status == STATUS_OK) {
         status = proof_run(policy, NULL, NULL, NULL, why);
     }
     if (status == STATUS_OK) {
-        decide(policy, facts, &usage, now, after);
+        decide(policy, facts, &usage, after);
     }
     policy_free(policy);
     policy_build_free(build);

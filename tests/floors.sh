@@ -18,18 +18,20 @@ floor()
     core/status) echo 0 ;;
     core/range | core/address) echo 1 ;;
     core/facts | core/verdict | core/setting | core/rangemap | core/namemap) echo 2 ;;
-    core/policy_rows | core/reply) echo 3 ;;
-    core/policy | core/policy_build) echo 4 ;;
-    core/policy_seal | core/decide) echo 5 ;;
-    core/proof) echo 6 ;;
-    store/db) echo 7 ;;
-    store/schema) echo 8 ;;
-    store/policydb) echo 9 ;;
-    live/slot | live/moment | live/sequence | live/message) echo 10 ;;
-    live/keeper) echo 11 ;;
-    live/engine) echo 12 ;;
-    log | listen | session | ctl) echo 13 ;;
-    permit | callbacks) echo 14 ;;
+    core/usage) echo 3 ;;
+    core/policy_rows | core/reply) echo 4 ;;
+    core/policy | core/policy_build) echo 5 ;;
+    core/policy_seal | core/policy_limit | core/decide) echo 6 ;;
+    core/proof) echo 7 ;;
+    store/db) echo 8 ;;
+    store/schema) echo 9 ;;
+    store/policydb) echo 10 ;;
+    live/slot | live/moment | live/sequence | live/message) echo 20 ;;
+    live/book) echo 21 ;;
+    live/keeper) echo 23 ;;
+    live/engine) echo 24 ;;
+    log | listen | session | ctl) echo 30 ;;
+    permit | callbacks) echo 31 ;;
     *) echo 99 ;;
     esac
 }
@@ -96,7 +98,7 @@ if [ $# -ge 1 ]; then
     if [ ! -f "$archive" ]; then
         fault "$archive: not built"
     else
-        allowed='abort|bcmp|bsearch|calloc|cidr_addr_broadcast|cidr_addr_network|cidr_free|cidr_from_str|cidr_get_addr|cidr_get_pflen|cidr_get_proto|cidr_to_in6addr|cidr_to_inaddr|free|idn2_free|idn2_lookup_u8|inet_ntop|inet_pton|malloc|memchr|memcmp|memcpy|memmove|memset|psl_builtin|psl_is_public_suffix2|qsort|realloc|snprintf|strchr|strcmp|strlen|strncmp|strnlen|strpbrk|strrchr|strspn|strtoll|strtoull|vsnprintf|__errno_location|__stack_chk_fail|__snprintf_chk|__vsnprintf_chk|__memcpy_chk|__memset_chk|__memmove_chk|__isoc.*strtol.*|_GLOBAL_OFFSET_TABLE_'
+        allowed='abort|bcmp|bsearch|calloc|cidr_addr_broadcast|cidr_addr_network|cidr_free|cidr_from_str|cidr_get_addr|cidr_get_pflen|cidr_get_proto|cidr_to_in6addr|cidr_to_inaddr|free|idn2_free|idn2_lookup_u8|inet_ntop|inet_pton|malloc|memchr|memcmp|memcpy|memmove|memset|psl_builtin|psl_is_public_suffix2|qsort|realloc|snprintf|strchr|strcmp|strcspn|strlen|strncmp|strnlen|strpbrk|strrchr|strspn|strtoll|strtoull|vsnprintf|__errno_location|__stack_chk_fail|__snprintf_chk|__vsnprintf_chk|__memcpy_chk|__memset_chk|__memmove_chk|__isoc.*strtol.*|_GLOBAL_OFFSET_TABLE_'
         others=$(nm "$archive" 2>/dev/null | awk '
             $1 == "U" { wants[$2] = 1 }
             NF == 3 && $2 != "U" { has[$3] = 1 }

@@ -308,14 +308,14 @@ static void do_client(struct story *story, char *rest)
     fact_set(&story->login, "", 0);
     story->host = story->host_of_policy;
     story->listener_known = story->submission = false;
-    story->usage = (struct usage){false};
+    memset(&story->usage, 0, sizeof story->usage);
     while ((word = next_word(&rest)) != NULL) {
         struct fact *fact = strcmp(word, "helo") == 0    ? &story->helo
                             : strcmp(word, "login") == 0 ? &story->login
                             : strcmp(word, "host") == 0  ? &story->host
                                                          : NULL;
         if (strcmp(word, "suspended") == 0) {
-            story->usage.relay_suspended = true;
+            story->usage.relay.blocked = true;
         } else if (strcmp(word, "submission") == 0) {
             story->submission = true;
         } else if (fact != NULL) {
@@ -365,7 +365,7 @@ static struct verdict judge(struct story *story, const struct fact *recipient, e
     uint64_t number, mailbox;
 
     if (post == POST_DOOR) {
-        decide(story->policy, &facts, &story->usage, story->now, &verdict);
+        decide(story->policy, &facts, &story->usage, &verdict);
         return verdict;
     }
     address_parse(recipient->bytes, recipient->size, &address);
@@ -376,7 +376,7 @@ static struct verdict judge(struct story *story, const struct fact *recipient, e
     if (message->count >= message->room && !facts.submission) {
         decide_nothing(REASON_TOO_MANY_RECIPIENTS, &verdict);
     } else {
-        decide(story->policy, &facts, &story->usage, story->now, &verdict);
+        decide(story->policy, &facts, &story->usage, &verdict);
         if (message->trapped && verdict.action == ACTION_PASS && !facts.submission) {
             decide_nothing(REASON_SPAM_TRAP, &verdict);
             verdict.rule = message->trap_rule;

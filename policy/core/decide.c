@@ -5,22 +5,6 @@
 #include <errno.h>
 #include <string.h>
 
-/* What the checks share: the arguments, and what is read from them once. */
-struct judgement {
-    const struct policy *policy;
-    const struct facts *facts;
-    const struct usage *usage;
-    struct address sender, recipient;
-    enum domain_kind recipient_domain;
-    struct rule domain_rule; /* why the recipient is local */
-    bool local;              /* the recipient is ours, and no route leads away from it */
-    bool receive_only;       /* the recipient receives from anybody */
-    bool login;
-    bool client_host;
-    struct rule client_host_rule;
-    struct identity identity;
-};
-
 /* A check answers through the step: vote, reason and rule. It is asked only where it concerns the
  * case. */
 typedef void check_function(const struct judgement *judgement, struct trail_step *step);
@@ -38,7 +22,7 @@ static bool stranger(const struct judgement *judgement)
 
 static void check_address(const struct judgement *judgement, struct trail_step *step)
 {
-    const struct address *sender = &judgement->sender, *recipient = &judgement->recipient;
+    const struct address *sender = judgement->sender, *recipient = judgement->recipient;
 
     if (sender->out_of_memory || recipient->out_of_memory) {
         refuse(step, REASON_INTERNAL_ERROR);
@@ -49,12 +33,22 @@ static void check_address(const struct judgement *judgement, struct trail_step *
     }
 }
 
-/* Blocks are made by limits, traps and the administrator's tool, and counted in the ledger: none of
- * them speaks until there is one. A block on a relay right is asked in check_relay. */
+/* A client's block concerns strangers; a client host loses its right to relay by it (check_relay).
+ */
 static void check_block(const struct judgement *judgement, struct trail_step *step)
 {
-    (void)judgement;
-    (void)step;
+    const struct usage *usage = judgement->usage;
+
+    if (judgement->receive_only) {
+        return;
+    }
+    if (judgement->login && usage->identity.blocked) {
+        step->rule = usage->identity.rule;
+        refuse(step, REASON_IDENTITY_BLOCKED);
+    } else if (stranger(judgement) && usage->client.blocked) {
+        step->rule = usage->client.rule;
+        refuse(step, REASON_CLIENT_BLOCKED);
+    }
 }
 
 static void check_listed(const struct judgement *judgement, struct trail_step *step)
@@ -115,7 +109,7 @@ static bool is_loopback_literal(const struct address *address)
 
 static void check_sender(const struct judgement *judgement, struct trail_step *step)
 {
-    const struct address *sender = &judgement->sender;
+    const struct address *sender = judgement->sender;
 
     if (sender->kind != ADDRESS_MAILBOX) {
         return;
@@ -143,7 +137,7 @@ static void check_sender(const struct judgement *judgement, struct trail_step *s
 
 static void check_null_sender(const struct judgement *judgement, struct trail_step *step)
 {
-    if (judgement->login && judgement->sender.kind == ADDRESS_NULL) {
+    if (judgement->login && judgement->sender->kind == ADDRESS_NULL) {
         refuse(step, REASON_SENDER_NULL);
     }
 }
@@ -167,8 +161,11 @@ static void check_relay(const struct judgement *judgement, struct trail_step *st
     } else if (judgement->login) {
         step->rule = judgement->identity.rule;
     } else if (judgement->client_host) {
+        const struct blocked *relay = &judgement->usage->relay, *client = &judgement->usage->client;
         step->rule = judgement->client_host_rule;
-        if (judgement->usage->relay_suspended) {
+        if (relay->blocked || client->blocked) {
+            const struct rule *rule = relay->blocked ? &relay->rule : &client->rule;
+            step->rule = rule->table != TABLE_NONE ? *rule : step->rule;
             refuse(step, REASON_RELAY_SUSPENDED);
         }
     } else {
@@ -178,22 +175,74 @@ static void check_relay(const struct judgement *judgement, struct trail_step *st
 
 static void check_trap(const struct judgement *judgement, struct trail_step *step)
 {
-    if (policy_spam_trap(judgement->policy, judgement->facts, &judgement->recipient, &step->rule)) {
+    if (policy_spam_trap(judgement->policy, judgement->facts, judgement->recipient, &step->rule)) {
         refuse(step, REASON_SPAM_TRAP);
     }
 }
 
-/* Counting needs the ledger: without one, nobody is suspected and no limit is reached. */
+/* Not yet counted: nobody is suspected. */
 static void check_gateway(const struct judgement *judgement, struct trail_step *step)
 {
     (void)judgement;
     (void)step;
 }
 
+/* Does this limit object? */
+static bool is_used_up(const struct limit_use *use)
+{
+    return use->asked && use->count >= use->limit.allowed;
+}
+
+/* Of two limits that object the one that is the harder to bear speaks. */
+static bool is_harder(const struct limit_use *a, const struct limit_use *b)
+{
+    if (a->limit.then != b->limit.then) {
+        return a->limit.then > b->limit.then;
+    }
+    return a->wait > b->wait;
+}
+
+/* Which of two limits is nearer to its end, by the part of it that is used? */
+static bool is_nearer(const struct limit_use *a, const struct limit_use *b)
+{
+    return ((double)a->count + 1) / ((double)a->limit.allowed + 1) >
+           ((double)b->count + 1) / ((double)b->limit.allowed + 1);
+}
+
+/* The limit that speaks, or (of none that objects) the one that is nearest; NULL when none counts
+ * this recipient. */
+static const struct limit_use *speaking_limit(const struct usage *usage)
+{
+    const struct limit_use *speaking = NULL;
+
+    for (size_t i = 0; i < usage->limits; i++) {
+        const struct limit_use *use = &usage->limit[i];
+        if (!use->asked) {
+            continue;
+        }
+        bool used_up = is_used_up(use), before = speaking != NULL && is_used_up(speaking);
+        if (speaking == NULL || (used_up && !before) ||
+            (used_up == before && (used_up ? is_harder : is_nearer)(use, speaking))) {
+            speaking = use;
+        }
+    }
+    return speaking;
+}
+
 static void check_rate(const struct judgement *judgement, struct trail_step *step)
 {
-    (void)judgement;
-    (void)step;
+    static const enum reason reasons[SUBJECT_COUNT] = {REASON_RATE_CLIENT, REASON_RATE_IDENTITY,
+                                                       REASON_RATE_SENDER, REASON_RATE_EVERYONE};
+    const struct limit_use *use = speaking_limit(judgement->usage);
+
+    if (use == NULL) {
+        return;
+    }
+    step->rule = use->limit.rule;
+    if (is_used_up(use)) {
+        step->reason = reasons[use->limit.subject];
+        step->vote = use->limit.then == THEN_TEMPFAIL ? VOTE_DEFER : VOTE_REFUSE;
+    }
 }
 
 /* The order of judgement. */
@@ -238,7 +287,7 @@ static bool ask(const struct judgement *judgement, enum check check, struct verd
         return false;
     }
     if (order[check].may_exempt && judgement->facts->client_known &&
-        policy_exempt(judgement->policy, check, &judgement->facts->client, &judgement->sender,
+        policy_exempt(judgement->policy, check, &judgement->facts->client, judgement->sender,
                       &step->exemption)) {
         step->vote = VOTE_EXEMPT;
         return false;
@@ -292,51 +341,91 @@ void decide_nothing(enum reason reason, struct verdict *verdict)
     verdict->check = CHECK_NONE;
 }
 
-void decide(const struct policy *policy, const struct facts *facts, const struct usage *usage,
-            struct moment now, struct verdict *verdict)
+void judgement_begin(const struct policy *policy, const struct facts *facts,
+                     struct judgement *judgement)
 {
-    struct judgement judgement = {.policy = policy, .facts = facts, .usage = usage};
+    int kept = errno;
 
-    (void)now; /* limits will ask for it */
+    errno = 0;
+    judgement->policy = policy;
+    judgement->facts = facts;
+    judgement->usage = NULL;
+    judgement->sender = facts->sender_address;
+    judgement->recipient = facts->recipient_address;
+    if (judgement->sender == NULL) {
+        address_parse(facts->sender.bytes, facts->sender.size, &judgement->parsed[0]);
+        judgement->sender = &judgement->parsed[0];
+    }
+    if (judgement->recipient == NULL) {
+        address_parse(facts->recipient.bytes, facts->recipient.size, &judgement->parsed[1]);
+        judgement->recipient = &judgement->parsed[1];
+    }
+    judgement->recipient_domain = DOMAIN_FOREIGN;
+    judgement->domain_rule = judgement->client_host_rule = (struct rule){TABLE_NONE, 0};
+    judgement->local = judgement->receive_only = false;
+    judgement->login = facts->login.size > 0;
+    judgement->client_host =
+        facts->client_known && is_client_host(policy, &facts->client, &judgement->client_host_rule);
+    if (judgement->login) {
+        judgement->identity = policy_identity(policy, &facts->login);
+    }
+    if (judgement->recipient->kind == ADDRESS_MAILBOX) {
+        judgement->recipient_domain =
+            policy_domain(policy, facts, judgement->recipient, &judgement->domain_rule);
+        /* The MTA follows a route for those who may relay: such a recipient is not here. */
+        judgement->local =
+            judgement->recipient_domain != DOMAIN_FOREIGN && !judgement->recipient->routed;
+        judgement->receive_only =
+            judgement->local && policy_receive_only(policy, facts, judgement->recipient, NULL);
+    }
+    judgement->kind = facts->submission        ? KIND_SUBMISSION
+                      : judgement->login       ? KIND_LOGIN
+                      : judgement->client_host ? KIND_CLIENT_HOST
+                                               : KIND_STRANGER;
+    judgement->out_of_memory = errno == ENOMEM;
+    errno = kept;
+}
+
+void judgement_end(struct judgement *judgement, const struct usage *usage, struct verdict *verdict)
+{
+    int kept = errno;
+
     errno = 0;
     memset(verdict, 0, sizeof *verdict);
-    address_parse(facts->sender.bytes, facts->sender.size, &judgement.sender);
-    address_parse(facts->recipient.bytes, facts->recipient.size, &judgement.recipient);
-    judgement.login = facts->login.size > 0;
-    judgement.client_host =
-        facts->client_known && is_client_host(policy, &facts->client, &judgement.client_host_rule);
-    if (judgement.login) {
-        judgement.identity = policy_identity(policy, &facts->login);
-    }
-    if (judgement.recipient.kind == ADDRESS_MAILBOX) {
-        judgement.recipient_domain =
-            policy_domain(policy, facts, &judgement.recipient, &judgement.domain_rule);
-        /* The MTA follows a route for those who may relay: such a recipient is not here. */
-        judgement.local =
-            judgement.recipient_domain != DOMAIN_FOREIGN && !judgement.recipient.routed;
-        judgement.receive_only =
-            judgement.local && policy_receive_only(policy, facts, &judgement.recipient, NULL);
-    }
-    verdict->recipient_local = judgement.local;
-    verdict->kind = facts->submission       ? KIND_SUBMISSION
-                    : judgement.login       ? KIND_LOGIN
-                    : judgement.client_host ? KIND_CLIENT_HOST
-                                            : KIND_STRANGER;
-    if (facts->submission) {
+    judgement->usage = usage;
+    verdict->recipient_local = judgement->local;
+    verdict->kind = judgement->kind;
+    if (judgement->facts->submission) {
         verdict->action = ACTION_PASS;
         verdict->reason = REASON_PASS_SUBMISSION;
         verdict->check = CHECK_NONE;
         return;
     }
+    const struct limit_use *use = speaking_limit(usage);
+    if (use != NULL) {
+        verdict->limit = (struct limit_seen){
+            use->limit.rule,    use->limit.subject, use->limit.counts, use->count,
+            use->limit.allowed, use->limit.seconds, use->wait};
+    }
     bool ended = false;
     for (unsigned check = 0; check < CHECK_COUNT && !ended; check++) {
-        ended = ask(&judgement, (enum check)check, verdict);
+        ended = ask(judgement, (enum check)check, verdict);
     }
     if (!ended) {
-        pass(&judgement, verdict);
+        pass(judgement, verdict);
     }
     /* A name that could not be folded for want of memory is no other name: nothing rests on it. */
-    if (errno == ENOMEM && verdict->action == ACTION_PASS) {
+    if ((judgement->out_of_memory || errno == ENOMEM) && verdict->action == ACTION_PASS) {
         decide_nothing(REASON_INTERNAL_ERROR, verdict);
     }
+    errno = kept;
+}
+
+void decide(const struct policy *policy, const struct facts *facts, const struct usage *usage,
+            struct verdict *verdict)
+{
+    struct judgement judgement;
+
+    judgement_begin(policy, facts, &judgement);
+    judgement_end(&judgement, usage, verdict);
 }

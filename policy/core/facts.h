@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "core/address.h"
 #include "core/range.h"
 
 /* The two clocks, read once a call in live/moment.c: wall is Unix time in milliseconds, steady is
@@ -35,7 +36,7 @@ struct facts {
     bool submission;   /* non-SMTP: the MTA's own command line, never refused */
     struct ip client;  /* of use if client_known */
     bool not_for_mta;  /* the MTA has said already that the recipient is none of its own: only a
-                          right to  relay can let it pass */
+                          right to relay can let it pass */
     bool listener_known;
     struct ip listener; /* the address of ours that the client has reached */
     struct text
@@ -45,12 +46,8 @@ struct facts {
     struct text login;     /* {auth_authen}; empty = none */
     struct text sender;    /* as typed at MAIL FROM */
     struct text recipient; /* as typed at RCPT TO */
-};
-
-/* What the ledger knows of this client, identity and sender. Empty until blocks and limits count.
- */
-struct usage {
-    bool relay_suspended; /* a block on this client's relay right */
+    /* The two taken apart already, or NULL: then the judgement does it. */
+    const struct address *sender_address, *recipient_address;
 };
 
 #endif

@@ -19,6 +19,11 @@ void policy_free(struct policy *policy)
         rangemap_free(&policy->listed_login[tier]);
     }
     rangemap_free(&policy->client_host);
+    for (size_t i = 0; i < policy->limit_rule_count; i++) {
+        rangemap_free(&policy->limit_rules[i].ranges);
+    }
+    free(policy->limit_rules);
+    free(policy->limit_rows);
     free(policy->entries);
     policy_rows_release(policy->rows);
     free(policy);
@@ -320,15 +325,6 @@ bool policy_exempt(const struct policy *policy, enum check check, const struct i
 
 /* -- identities ----------------------------------------------------------------------------- */
 
-/* The forms in which a login is looked up: as given; without its realm or login_domain; with
- * login_domain. "" where there is none. taro and taro@login_domain are one person, so a row for
- * either speaks for both. */
-enum { LOGIN_FORMS = 3 };
-
-struct login_forms {
-    char form[LOGIN_FORMS][ADDRESS_PATH_MOST + 1];
-};
-
 /* Does the text stand for this domain? */
 static bool same_domain(const char *setting, const char *domain)
 {
@@ -338,7 +334,7 @@ static bool same_domain(const char *setting, const char *domain)
            strcmp(folded, domain) == 0;
 }
 
-static void login_forms(const struct policy *policy, const struct text *login,
+void policy_login_forms(const struct policy *policy, const struct text *login,
                         struct login_forms *forms)
 {
     const char *login_domain = policy_text(policy, SETTING_LOGIN_DOMAIN);
@@ -404,7 +400,7 @@ struct identity policy_identity(const struct policy *policy, const struct text *
     char account[ADDRESS_PATH_MOST + 1];
     struct login_forms forms;
 
-    login_forms(policy, login, &forms);
+    policy_login_forms(policy, login, &forms);
     bare_account(policy, forms.form[0], account);
     for (size_t i = 0; i < LOGIN_FORMS && row == NULL; i++) {
         /* A client may well log in as "*": that must not find the row *. */
@@ -436,7 +432,7 @@ bool policy_login_receive_only(const struct policy *policy, const struct text *l
     struct login_forms forms;
     struct namemap_span span = {NULL, 0};
 
-    login_forms(policy, login, &forms);
+    policy_login_forms(policy, login, &forms);
     rule_set(rule, TABLE_NONE, 0);
     /* A row without @ speaks for every login of that name: a realm that nobody told us of must not
      * turn postmaster into somebody else. */
@@ -482,7 +478,7 @@ bool policy_identity_host(const struct policy *policy, const struct text *login,
     bool any = false;
 
     rule_set(rule, TABLE_NONE, 0);
-    login_forms(policy, login, &forms);
+    policy_login_forms(policy, login, &forms);
     for (int n = 0; n <= LOGIN_FORMS; n++) {
         struct namemap_span span =
             namemap_find(&policy->identity_host, row_name(policy, &forms, identity, n));
@@ -537,7 +533,7 @@ bool policy_identity_sender(const struct policy *policy, const struct text *logi
     if (sender->kind != ADDRESS_MAILBOX) {
         return false;
     }
-    login_forms(policy, login, &forms);
+    policy_login_forms(policy, login, &forms);
     if (identity->senders == SENDERS_OWN &&
         (own_sender(policy, forms.form[0], fold, sender->domain) ||
          own_sender(policy, forms.form[1], fold, sender->domain))) {
@@ -580,6 +576,29 @@ static const void *row_by_id(const struct list *list, size_t id_offset, int64_t 
         }
     }
     return NULL;
+}
+
+/* "login-hour: identity * at most 200 recipients out in 3600 s, then tempfail" */
+static void describe_limit(const struct policy_rows *rows, const struct limit_row *row, char *to,
+                           size_t room)
+{
+    static const char *const directions[] = {" in", " out", ""};
+    static const char *const then[] = {"tempfail", "reject", "block"};
+    const struct limit *limit = &row->limit;
+    char range[RANGE_TEXT], allowed[48] = "any number of";
+    const char *who = limit->subject == SUBJECT_EVERYONE ? "" : rows_text(rows, row->who);
+
+    if (row->has_range) {
+        range_text(&row->range, range);
+        who = range;
+    }
+    if (!row->unlimited) {
+        snprintf(allowed, sizeof allowed, "at most %" PRIu64, limit->allowed);
+    }
+    snprintf(to, room, "%s: %s%s%s %s %s%s in %" PRIu32 " s, then %s", rows_text(rows, row->name),
+             subject_name(limit->subject), who[0] != '\0' ? " " : "", who, allowed,
+             counts_name(limit->counts), directions[limit->direction], limit->seconds,
+             then[limit->then]);
 }
 
 /* What stands in the row, in words; "" for a row that is not there (any more). */
@@ -662,6 +681,14 @@ static void describe(const struct policy *policy, struct rule rule, char *to, si
         if (row != NULL) {
             snprintf(to, room, "%s as %s", rows_text(rows, row->identity),
                      rows_text(rows, row->sender));
+        }
+        break;
+    }
+    case TABLE_RATE_LIMIT: {
+        const struct limit_row *row =
+            row_by_id(&rows->rate_limit, offsetof(struct limit_row, id), rule.row);
+        if (row != NULL) {
+            describe_limit(rows, row, to, room);
         }
         break;
     }

@@ -353,13 +353,20 @@ static enum status take_receive_only(const struct intake *in)
 static enum status take_spam_trap(const struct intake *in)
 {
     char form[ADDRESS_FORM_ROOM];
-    int64_t block_for;
+    int64_t block_for = 0;
     enum status status = cell_address(in, 0, false, true, form);
 
     if (status == STATUS_OK) {
         status = cell_integer(in, 1, 1, 31536000, &block_for);
     }
-    return status == STATUS_OK ? add_name(in, &in->rows->spam_trap, form) : status;
+    if (status == STATUS_OK) {
+        status = add_name(in, &in->rows->spam_trap, form);
+    }
+    if (status == STATUS_OK) {
+        struct name_row *rows = in->rows->spam_trap.items;
+        rows[in->rows->spam_trap.count - 1].block_for = (uint32_t)block_for;
+    }
+    return status;
 }
 
 static enum status take_client_host(const struct intake *in)
@@ -548,21 +555,28 @@ static enum status take_identity_host(const struct intake *in)
     return STATUS_OK;
 }
 
-/* What a rate_limit row's `who` must be for its subject. */
-static enum status rate_who(const struct intake *in, unsigned subject, const char *who)
+/* What a rate_limit row's `who` must be for its subject; form becomes how it is compared. */
+static enum status rate_who(const struct intake *in, enum subject subject, struct limit_row *row,
+                            char form[ADDRESS_FORM_ROOM])
 {
-    char form[ADDRESS_FORM_ROOM];
-    struct range range;
+    const char *who = "";
+    enum status status = cell_text(in, 2, ADDRESS_PATH_MOST, &who);
 
+    form[0] = '\0';
+    if (status != STATUS_OK) {
+        return status;
+    }
     if (strcmp(who, "*") == 0) {
+        memcpy(form, "*", 2);
         return STATUS_OK;
     }
     switch (subject) {
-    case 0:
-        return cell_range(in, 2, &range);
-    case 1:
+    case SUBJECT_CLIENT:
+        row->has_range = true;
+        return cell_range(in, 2, &row->range);
+    case SUBJECT_IDENTITY:
         return cell_login(in, 2, form);
-    case 2:
+    case SUBJECT_SENDER:
         return cell_address(in, 2, true, false, form);
     default:
         return bad(in, "who", " is not * (a limit on everyone has no other)", who, strlen(who));
@@ -575,9 +589,11 @@ static enum status take_rate_limit(const struct intake *in)
     static const char *const counts_words[] = {"messages", "recipients", "refusals", NULL};
     static const char *const directions[] = {"in", "out", "any", NULL};
     static const char *const then_words[] = {"tempfail", "reject", "block", NULL};
-    const char *name = "", *who = "";
+    const char *name = "";
+    char who[ADDRESS_FORM_ROOM];
     unsigned subject = 0, counts = 0, direction = 0, then = 0;
     int64_t allowed = 0, seconds, block_for;
+    struct limit_row taken;
     enum status status = cell_text(in, 0, 255, &name);
 
     if (status == STATUS_OK && name[0] == '\0') {
@@ -586,11 +602,9 @@ static enum status take_rate_limit(const struct intake *in)
     if (status == STATUS_OK) {
         status = cell_word(in, 1, subjects, &subject);
     }
+    memset(&taken, 0, sizeof taken);
     if (status == STATUS_OK) {
-        status = cell_text(in, 2, ADDRESS_PATH_MOST, &who);
-    }
-    if (status == STATUS_OK) {
-        status = rate_who(in, subject, who);
+        status = rate_who(in, (enum subject)subject, &taken, who);
     }
     if (status == STATUS_OK) {
         status = cell_word(in, 3, counts_words, &counts);
@@ -616,8 +630,28 @@ static enum status take_rate_limit(const struct intake *in)
     if (status == STATUS_OK && counts == 2 && then != 2) {
         status = bad(in, "counts", " refusals goes only with then block", NULL, 0);
     }
-    in->rows->rate_limit_count += status == STATUS_OK;
-    return status;
+    if (status != STATUS_OK) {
+        return status;
+    }
+    struct limit_row *row = list_add(&in->rows->rate_limit);
+    if (row == NULL || !text_add(in->rows, name, &taken.name) ||
+        !text_add(in->rows, who, &taken.who)) {
+        return no_memory(in);
+    }
+    taken.id = in->id;
+    taken.unlimited = in->cells[5].type == CELL_NULL;
+    taken.limit = (struct limit){
+        .rule = {TABLE_RATE_LIMIT, in->id},
+        .subject = (enum subject)subject,
+        .counts = (enum counts)counts,
+        .direction = (enum direction)direction,
+        .then = (enum consequence)then,
+        .allowed = (uint64_t)allowed,
+        .seconds = (uint32_t)seconds,
+        .block_for = (uint32_t)block_for,
+    };
+    *row = taken;
+    return STATUS_OK;
 }
 
 static enum status take_check_mode(const struct intake *in)

@@ -62,7 +62,8 @@ static struct list *row_lists(struct policy_rows *rows, size_t n)
     struct list *lists[] = {&rows->texts,           &rows->local_domain,  &rows->own_name,
                             &rows->client_host,     &rows->exemption,     &rows->identity,
                             &rows->identity_sender, &rows->identity_host, &rows->receive_only,
-                            &rows->spam_trap,       &rows->listing4,      &rows->listing6};
+                            &rows->spam_trap,       &rows->rate_limit,    &rows->listing4,
+                            &rows->listing6};
     return n < sizeof lists / sizeof lists[0] ? lists[n] : NULL;
 }
 
@@ -101,6 +102,7 @@ struct policy_rows *policy_rows_new(void)
     rows->identity_host.size = sizeof(struct range_row);
     rows->receive_only.size = sizeof(struct name_row);
     rows->spam_trap.size = sizeof(struct name_row);
+    rows->rate_limit.size = sizeof(struct limit_row);
     rows->listing4.size = sizeof(struct listing_row4);
     rows->listing6.size = sizeof(struct listing_row6);
     return rows;

@@ -9,9 +9,11 @@
 #include <stdint.h>
 
 #include "core/address.h"
+#include "core/facts.h"
 #include "core/namemap.h"
 #include "core/rangemap.h"
 #include "core/setting.h"
+#include "core/usage.h"
 #include "core/verdict.h"
 
 /* Wall times are Unix seconds here; a row without expires has EXPIRES_NEVER. Texts live in one
@@ -35,6 +37,16 @@ struct local_domain_row {
 struct name_row {
     int64_t id;
     uint32_t name;
+    uint32_t block_for; /* spam_trap: seconds */
+};
+
+/* rate_limit; who is "*", a login or an address as it is compared, or "" with a range. */
+struct limit_row {
+    int64_t id;
+    struct range range;
+    uint32_t name, who;
+    bool unlimited, has_range;
+    struct limit limit; /* group is made when the policy is sealed */
 };
 
 /* client_host, exemption, identity_host. */
@@ -96,12 +108,19 @@ struct policy_rows {
     bool sealed; /* no row may be added any more */
     struct list texts;
     struct list local_domain, own_name, client_host, exemption, identity, identity_sender,
-        identity_host, receive_only, spam_trap;
+        identity_host, receive_only, spam_trap, rate_limit;
     struct list listing4, listing6;
-    size_t rate_limit_count, count;
+    size_t count;
     int64_t last_id[TABLE_COUNT];
     struct mode_row mode[CHECK_COUNT];
     struct setting_row setting[SETTING_COUNT];
+};
+
+/* One rule of limits: rows that share name and subject. */
+struct limit_rule {
+    enum subject subject;
+    uint32_t first, count;  /* its rows in policy.limit_rows, sorted by who */
+    struct rangemap ranges; /* of clients: payload as an index into limit_rows */
 };
 
 /* The maps of one moment over the rows. Payloads of the listing maps: an index into listing4, then
@@ -117,6 +136,9 @@ struct policy {
     struct namemap local_domain, own_name, identity, identity_sender, identity_host, receive_only,
         spam_trap;
     struct namemap_entry *entries; /* of all name maps */
+    struct limit_row *limit_rows;
+    struct limit_rule *limit_rules;
+    size_t limit_rule_count;
 };
 
 /* No rows yet, one reference; NULL when memory runs out. */
@@ -142,6 +164,17 @@ struct policy_rows *policy_build_rows(const struct policy_build *build);
  * is a domain. Cut to fit. errno is ENOMEM where it was memory that lacked: the result is then not
  * to be used. */
 void login_fold(const char *text, size_t size, char to[ADDRESS_PATH_MOST + 1]);
+
+/* The forms in which a login is looked up: as given; without its realm or login_domain; with
+ * login_domain. "" where there is none. taro and taro@login_domain are one person, so a row for
+ * either speaks for both. */
+enum { LOGIN_FORMS = 3 };
+
+struct login_forms {
+    char form[LOGIN_FORMS][ADDRESS_PATH_MOST + 1];
+};
+void policy_login_forms(const struct policy *policy, const struct text *login,
+                        struct login_forms *forms);
 
 static inline const char *rows_text(const struct policy_rows *rows, uint32_t offset)
 {

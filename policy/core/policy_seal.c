@@ -217,6 +217,155 @@ out:
                : why_set(why, status, "no memory for a map of %zu address ranges", most);
 }
 
+/* -- limits --------------------------------------------------------------------------------- */
+
+/* Rows of one rule side by side: by name and subject, then by who, then by id. The texts are those
+ * of the rows being sorted. */
+static int compare_limits(const struct policy_rows *rows, const struct limit_row *a,
+                          const struct limit_row *b)
+{
+    int difference = strcmp(rows_text(rows, a->name), rows_text(rows, b->name));
+
+    if (difference == 0) {
+        difference = (int)a->limit.subject - (int)b->limit.subject;
+    }
+    return difference;
+}
+
+static int compare_who(const struct policy_rows *rows, const struct limit_row *a,
+                       const struct limit_row *b)
+{
+    int difference = compare_limits(rows, a, b);
+
+    if (difference == 0) {
+        difference = strcmp(rows_text(rows, a->who), rows_text(rows, b->who));
+    }
+    return difference != 0 ? difference : a->id < b->id ? -1 : a->id > b->id;
+}
+
+/* Heap sort: qsort has no place for the texts. */
+static void sift(const struct policy_rows *rows, struct limit_row *items, size_t root, size_t count)
+{
+    for (size_t child; (child = 2 * root + 1) < count; root = child) {
+        if (child + 1 < count && compare_who(rows, &items[child], &items[child + 1]) < 0) {
+            child++;
+        }
+        if (compare_who(rows, &items[root], &items[child]) >= 0) {
+            return;
+        }
+        struct limit_row kept = items[root];
+        items[root] = items[child];
+        items[child] = kept;
+    }
+}
+
+static void sort_limits(const struct policy_rows *rows, struct limit_row *items, size_t count)
+{
+    for (size_t i = count / 2; i-- > 0;) {
+        sift(rows, items, i, count);
+    }
+    for (size_t i = count; i-- > 1;) {
+        struct limit_row kept = items[0];
+        items[0] = items[i];
+        items[i] = kept;
+        sift(rows, items, 0, i);
+    }
+}
+
+/* FNV-1a, 64 bits: names a count for as long as name and manner of counting stay the same, so that
+ * an edit of `allowed` or `then` forgets nothing. */
+static uint64_t fnv(uint64_t hash, const void *bytes, size_t size)
+{
+    const unsigned char *byte = bytes;
+
+    for (size_t i = 0; i < size; i++) {
+        hash = (hash ^ byte[i]) * UINT64_C(1099511628211);
+    }
+    return hash;
+}
+
+static uint64_t limit_group(const struct policy_rows *rows, const struct limit_row *row)
+{
+    const char *name = rows_text(rows, row->name);
+    unsigned char manner[] = {
+        (unsigned char)row->limit.subject,         (unsigned char)row->limit.counts,
+        (unsigned char)row->limit.direction,       (unsigned char)(row->limit.seconds >> 24),
+        (unsigned char)(row->limit.seconds >> 16), (unsigned char)(row->limit.seconds >> 8),
+        (unsigned char)row->limit.seconds};
+    uint64_t hash = fnv(UINT64_C(14695981039346656037), name, strlen(name) + 1);
+
+    return fnv(hash, manner, sizeof manner);
+}
+
+/* The ranges of one rule. */
+static enum status map_rule(struct limit_rule *rule, const struct limit_row *rows)
+{
+    struct rangemap_item *items = malloc((rule->count + 1) * sizeof *items);
+    size_t count = 0;
+    int code = -1;
+
+    if (items != NULL) {
+        for (uint32_t i = rule->first; i < rule->first + rule->count; i++) {
+            if (rows[i].has_range) {
+                items[count++] = (struct rangemap_item){rows[i].range, i, (uint32_t)rows[i].id, 0};
+            }
+        }
+        code = rangemap_build(&rule->ranges, items, count);
+        free(items);
+    }
+    return code == 0 ? STATUS_OK : STATUS_BROKEN;
+}
+
+static enum status index_limits(struct policy *policy, struct why *why)
+{
+    const struct policy_rows *rows = policy->rows;
+    size_t count = rows->rate_limit.count;
+    struct limit_row *items = malloc((count + 1) * sizeof *items);
+    struct limit_rule *rules = calloc(LIMITS_MOST, sizeof *rules);
+    enum status status = STATUS_OK;
+
+    policy->limit_rows = items;
+    policy->limit_rules = rules;
+    if (items == NULL || rules == NULL) {
+        return why_set(why, STATUS_BROKEN, "no memory for %zu limits", count);
+    }
+    if (count > 0) {
+        memcpy(items, rows->rate_limit.items, count * sizeof *items);
+    }
+    policy->size += (count + 1) * sizeof *items + LIMITS_MOST * sizeof *rules;
+    sort_limits(rows, items, count);
+    for (size_t i = 0; i < count && status == STATUS_OK; i++) {
+        items[i].limit.group = limit_group(rows, &items[i]);
+        if (i > 0 && compare_limits(rows, &items[i - 1], &items[i]) == 0) {
+            struct limit_rule *rule = &rules[policy->limit_rule_count - 1];
+            if (!items[i].has_range &&
+                strcmp(rows_text(rows, items[i - 1].who), rows_text(rows, items[i].who)) == 0) {
+                status = why_set(why, STATUS_BAD,
+                                 "rate_limit %" PRId64 ": says of the same who as row %" PRId64
+                                 " of this rule something else",
+                                 items[i].id, items[i - 1].id);
+            }
+            rule->count++;
+            continue;
+        }
+        if (policy->limit_rule_count == LIMITS_MOST) {
+            status = why_set(why, STATUS_BAD,
+                             "rate_limit %" PRId64 ": is the beginning of one rule too many; rows "
+                             "that share a name are one rule, and there may be %d",
+                             items[i].id, LIMITS_MOST);
+            break;
+        }
+        rules[policy->limit_rule_count++] = (struct limit_rule){
+            .subject = items[i].limit.subject, .first = (uint32_t)i, .count = 1};
+    }
+    for (size_t i = 0; i < policy->limit_rule_count && status == STATUS_OK; i++) {
+        if (rules[i].subject == SUBJECT_CLIENT && map_rule(&rules[i], items) != STATUS_OK) {
+            status = why_set(why, STATUS_BROKEN, "no memory for the ranges of limits");
+        }
+    }
+    return status;
+}
+
 static void find_next_expiry(struct policy *policy, int64_t now)
 {
     const struct policy_rows *rows = policy->rows;
@@ -322,6 +471,9 @@ static enum status seal(struct policy_rows *rows, int64_t now, struct policy **s
     }
     if (status == STATUS_OK) {
         status = index_ranges(policy, seconds, why);
+    }
+    if (status == STATUS_OK) {
+        status = index_limits(policy, why);
     }
     if (status == STATUS_OK) {
         status = check_client_host_most(policy, seconds, why);

@@ -64,12 +64,11 @@ static void try_one(struct battery *battery, struct proof_case *tried)
         .sender = {tried->sender, strlen(tried->sender)},
         .recipient = {tried->recipient, strlen(tried->recipient)},
     };
-    struct moment now = {policy_sealed_at(battery->policy), 0};
     char rule[RULE_TEXT];
 
     ip_parse("192.0.2.1", &facts.listener);
     facts.client_known = ip_parse(tried->client, &facts.client);
-    decide(battery->policy, &facts, &usage, now, &tried->verdict);
+    decide(battery->policy, &facts, &usage, &tried->verdict);
     tried->held = tried->verdict.action != ACTION_PASS;
     battery->cases++;
     if (!tried->held && battery->status == STATUS_OK) {

@@ -111,9 +111,9 @@ struct reason_row {
     enum action action;
     const char *code;     /* reply code, RFC 5321 4.2.3; "" for a pass */
     const char *enhanced; /* enhanced status code, RFC 3463, 5248, 7372 */
-    const char *reply;
-    const char *cause;  /* for the administrator: why this is answered */
-    const char *remedy; /* for the administrator: what to do about it */
+    const char *reply;    /* of rate reasons: when to come again is added */
+    const char *cause;    /* for the administrator: why this is answered */
+    const char *remedy;   /* for the administrator: what to do about it */
 };
 
 /* How one check voted, for explain and the log. */

@@ -150,7 +150,7 @@ void engine_rcpt(struct engine *engine, struct message *message, const struct fa
     } else if (message != NULL && message->count >= most && !facts->submission) {
         decide_nothing(REASON_TOO_MANY_RECIPIENTS, &judged->verdict);
     } else {
-        decide(hold.policy, facts, &usage, moment_now(), &judged->verdict);
+        decide(hold.policy, facts, &usage, &judged->verdict);
         if (message != NULL && message->trapped && judged->verdict.action == ACTION_PASS &&
             !facts->submission) {
             decide_nothing(REASON_SPAM_TRAP, &judged->verdict);

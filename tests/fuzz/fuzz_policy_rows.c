@@ -466,8 +466,8 @@ static bool same_verdict(const struct verdict *a, const struct verdict *b)
 
 static const char host_name[] = "mx.fuzz.example";
 
-static void judge(const struct story *story, const struct session *session, struct facts *facts,
-                  const struct policy *policy, struct verdict *verdict)
+static void judge(const struct session *session, struct facts *facts, const struct policy *policy,
+                  struct verdict *verdict)
 {
     const char *flags = session->field[5].bytes;
     static const struct usage usage;
@@ -485,7 +485,7 @@ static void judge(const struct story *story, const struct session *session, stru
     facts->login = session->field[2];
     facts->sender = session->field[3];
     facts->recipient = session->field[4];
-    decide(policy, facts, &usage, (struct moment){story->now, 0}, verdict);
+    decide(policy, facts, &usage, verdict);
 }
 
 static void check_session(const struct story *story, const struct session *session,
@@ -496,8 +496,8 @@ static void check_session(const struct story *story, const struct session *sessi
     struct address recipient;
     struct ip ip;
 
-    judge(story, session, &facts, policy, &verdict);
-    judge(story, session, &facts, resealed, &again);
+    judge(session, &facts, policy, &verdict);
+    judge(session, &facts, resealed, &again);
     MUST(same_verdict(&verdict, &again));
     MUST((unsigned)verdict.reason < REASON_COUNT && verdict.reason != REASON_NONE);
     MUST(reason_row(verdict.reason)->action == verdict.action);

@@ -50,7 +50,6 @@ static const struct {
 /* ---- helpers ---- */
 
 static const struct usage nothing;
-static const struct moment now = {ROWS_NOW, 0};
 
 static struct verdict judge(const struct policy *policy, enum post post, const char *client,
                             const char *helo, const char *login, const char *sender,
@@ -71,7 +70,7 @@ static struct verdict judge(const struct policy *policy, enum post post, const c
     facts.client_known = ip_parse(client, &facts.client);
     assert_true(ip_parse("192.0.2.1", &facts.listener));
     memset(&verdict, 0xff, sizeof verdict);
-    decide(policy, &facts, &nothing, now, &verdict);
+    decide(policy, &facts, &nothing, &verdict);
     return verdict;
 }
 

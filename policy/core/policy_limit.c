@@ -1,0 +1,285 @@
+/* Whom a recipient counts for, and which limits speak for them. */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "core/policy_limit.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/policy_rows.h"
+
+/* -- whom ----------------------------------------------------------------------------------- */
+
+void policy_client_network(const struct policy *policy, const struct ip *client,
+                           struct subjects *subjects)
+{
+    bool ipv4 = ip_is_ipv4(client);
+    unsigned prefix = (unsigned)policy_number(policy, ipv4 ? SETTING_CLIENT_PREFIX_IPV4
+                                                           : SETTING_CLIENT_PREFIX_IPV6);
+    unsigned bits = prefix + (ipv4 ? 96 : 0);
+
+    subjects->client = *client;
+    subjects->prefix = prefix;
+    for (unsigned i = 0; i < 16; i++) {
+        if (bits <= i * 8) {
+            subjects->client.byte[i] = 0;
+        } else if (bits < i * 8 + 8) {
+            subjects->client.byte[i] &= (unsigned char)(0xff00u >> (bits - i * 8));
+        }
+    }
+}
+
+/* The name that a login counts under: the shortest of its forms. */
+static void login_key(const struct policy *policy, const struct text *login,
+                      char to[ADDRESS_PATH_MOST + 1])
+{
+    struct login_forms forms;
+
+    policy_login_forms(policy, login, &forms);
+    const char *form = forms.form[1][0] != '\0' ? forms.form[1] : forms.form[0];
+    memcpy(to, form, strlen(form) + 1);
+}
+
+/* taro+list@example.jp counts as taro@example.jp. */
+static void sender_key(const struct policy *policy, const struct address *sender,
+                       char to[ADDRESS_FORM_ROOM])
+{
+    const char *delimiter = policy_text(policy, SETTING_RECIPIENT_DELIMITER);
+    const char *fold = address_without_batv(sender->fold);
+    const char *tag =
+        delimiter[0] != '\0' && fold[0] != '\0' ? strchr(fold + 1, delimiter[0]) : NULL;
+    size_t local = tag != NULL ? (size_t)(tag - fold) : strlen(fold),
+           domain = strlen(sender->domain);
+
+    memcpy(to, fold, local);
+    to[local] = '@';
+    memcpy(to + local + 1, sender->domain, domain + 1);
+}
+
+void policy_subjects(const struct policy *policy, const struct facts *facts, enum sender_kind kind,
+                     const struct address *sender, struct subjects *subjects)
+{
+    bool trusted = kind == KIND_LOGIN || kind == KIND_CLIENT_HOST || kind == KIND_WINDOW;
+
+    subjects->kind = kind;
+    subjects->as_login = facts->login;
+    subjects->login[0] = subjects->sender[0] = '\0';
+    subjects->sender_local = subjects->sender_domain = "";
+    memset(subjects->counted, 0, sizeof subjects->counted);
+    if (kind == KIND_SUBMISSION) {
+        return;
+    }
+    subjects->counted[SUBJECT_EVERYONE] = true;
+    if (facts->client_known) {
+        policy_client_network(policy, &facts->client, subjects);
+        subjects->counted[SUBJECT_CLIENT] = kind == KIND_STRANGER || kind == KIND_CLIENT_HOST;
+    }
+    if (kind == KIND_LOGIN || kind == KIND_WINDOW) {
+        login_key(policy, &facts->login, subjects->login);
+        subjects->counted[SUBJECT_IDENTITY] = true;
+    }
+    if (trusted && sender->kind == ADDRESS_MAILBOX) {
+        sender_key(policy, sender, subjects->sender);
+        subjects->sender_local = address_without_batv(sender->fold);
+        subjects->sender_domain = sender->domain;
+        subjects->counted[SUBJECT_SENDER] = true;
+    }
+}
+
+char *subject_text(const struct subjects *subjects, enum subject subject, char to[SUBJECT_TEXT])
+{
+    char text[IP_TEXT], shown[SUBJECT_TEXT - 16];
+    const char *name = subject == SUBJECT_IDENTITY ? subjects->login : subjects->sender;
+
+    switch (subject) {
+    case SUBJECT_CLIENT:
+        ip_text(&subjects->client, text);
+        if (subjects->prefix == (ip_is_ipv4(&subjects->client) ? 32u : 128u)) {
+            snprintf(to, SUBJECT_TEXT, "client:%s", text);
+        } else {
+            snprintf(to, SUBJECT_TEXT, "client:%s/%u", text, subjects->prefix);
+        }
+        break;
+    case SUBJECT_IDENTITY:
+    case SUBJECT_SENDER:
+        printable_copy(shown, sizeof shown, name, strlen(name), ADDRESS_PATH_MOST);
+        snprintf(to, SUBJECT_TEXT, "%s:%s", subject_name(subject), shown);
+        break;
+    default:
+        snprintf(to, SUBJECT_TEXT, "everyone");
+        break;
+    }
+    return to;
+}
+
+enum status subject_parse(const struct policy *policy, const char *text, struct subjects *subjects,
+                          bool *relay, char to[SUBJECT_TEXT], struct why *why)
+{
+    const char *colon = strchr(text, ':');
+    size_t kind = colon != NULL ? (size_t)(colon - text) : 0;
+    struct ip ip;
+
+    memset(subjects, 0, sizeof *subjects);
+    subjects->sender_local = subjects->sender_domain = "";
+    *relay = kind == 5 && memcmp(text, "relay", 5) == 0;
+    to[0] = '\0';
+    if (kind == 8 && memcmp(text, "identity", 8) == 0 && colon[1] != '\0' &&
+        strlen(colon + 1) <= ADDRESS_PATH_MOST) {
+        subjects->kind = KIND_LOGIN;
+        subjects->as_login = (struct text){colon + 1, strlen(colon + 1)};
+        login_key(policy, &subjects->as_login, subjects->login);
+        subjects->counted[SUBJECT_IDENTITY] = true;
+        subject_text(subjects, SUBJECT_IDENTITY, to);
+        return STATUS_OK;
+    }
+    if (*relay || (kind == 6 && memcmp(text, "client", 6) == 0)) {
+        /* as it is shown: 2001:db8::/64 is the network that 2001:db8::1 counts in */
+        char address[IP_TEXT + 8];
+        size_t size = strcspn(colon + 1, "/");
+        struct range range;
+        struct why inner;
+        if (size < sizeof address) {
+            memcpy(address, colon + 1, size);
+            address[size] = '\0';
+            if (ip_parse(address, &ip)) {
+                policy_client_network(policy, &ip, subjects);
+                subjects->kind = KIND_STRANGER;
+                subjects->counted[SUBJECT_CLIENT] = true;
+                subject_text(subjects, SUBJECT_CLIENT, to);
+                if (*relay) {
+                    memmove(to, "relay", 5);
+                    memmove(to + 5, to + 6, strlen(to + 6) + 1);
+                }
+                if (colon[1 + size] == '\0' || strcmp(strchr(to, ':') + 1, colon + 1) == 0) {
+                    return STATUS_OK;
+                }
+            }
+        }
+        if (range_parse(colon + 1, strlen(colon + 1), &range, &inner) == STATUS_OK) {
+            return why_set(why, STATUS_BAD,
+                           "%.100s: a block is for one client; a range goes into ip_range", text);
+        }
+        return why_set(why, STATUS_BAD, "%.100s: not an IP address behind %.6s:", text, text);
+    }
+    return why_set(why, STATUS_BAD, "%.100s: write client:IP, relay:IP or identity:NAME", text);
+}
+
+/* -- limits --------------------------------------------------------------------------------- */
+
+/* The row of a rule with that very who, or NULL. */
+static const struct limit_row *row_of(const struct policy *policy, const struct limit_rule *rule,
+                                      const char *who)
+{
+    size_t low = rule->first, high = rule->first + rule->count;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        int difference = strcmp(rows_text(policy->rows, policy->limit_rows[middle].who), who);
+        if (difference == 0) {
+            return &policy->limit_rows[middle];
+        }
+        if (difference < 0) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return NULL;
+}
+
+/* The first of several whos that has a row; "" is none. */
+static const struct limit_row *first_row_of(const struct policy *policy,
+                                            const struct limit_rule *rule, const char *const *whos,
+                                            size_t count)
+{
+    const struct limit_row *row = NULL;
+
+    for (size_t i = 0; i < count && row == NULL; i++) {
+        row =
+            whos[i][0] != '\0' && strcmp(whos[i], "*") != 0 ? row_of(policy, rule, whos[i]) : NULL;
+    }
+    return row;
+}
+
+/* The names by which rows may speak of a subject, the most specific first. */
+struct names {
+    struct login_forms forms;
+    char login_domain[ADDRESS_PATH_MOST + 2], sender[ADDRESS_FORM_ROOM];
+    char sender_domain[ADDRESS_DOMAIN_ROOM + 1];
+};
+
+static void find_names(const struct policy *policy, const struct subjects *subjects,
+                       struct names *names)
+{
+    names->login_domain[0] = names->sender[0] = names->sender_domain[0] = '\0';
+    if (subjects->counted[SUBJECT_IDENTITY]) {
+        policy_login_forms(policy, &subjects->as_login, &names->forms);
+        const char *full =
+            names->forms.form[2][0] != '\0' ? names->forms.form[2] : names->forms.form[0];
+        const char *at = strrchr(full, '@');
+        if (at != NULL) {
+            memcpy(names->login_domain, at, strlen(at) + 1);
+        }
+    }
+    if (subjects->counted[SUBJECT_SENDER]) {
+        size_t local = strlen(subjects->sender_local), domain = strlen(subjects->sender_domain);
+        memcpy(names->sender, subjects->sender_local, local);
+        names->sender[local] = '@';
+        memcpy(names->sender + local + 1, subjects->sender_domain, domain + 1);
+        memcpy(names->sender_domain, names->sender + local, domain + 2);
+    }
+}
+
+static const struct limit_row *speaking_row(const struct policy *policy,
+                                            const struct limit_rule *rule,
+                                            const struct subjects *subjects,
+                                            const struct names *names)
+{
+    const struct limit_row *row = NULL;
+
+    if (rule->subject == SUBJECT_CLIENT) {
+        int64_t at = rangemap_find(&rule->ranges, &subjects->client);
+        row = at >= 0 ? &policy->limit_rows[at] : NULL;
+    } else if (rule->subject == SUBJECT_IDENTITY) {
+        const char *whos[] = {names->forms.form[0], names->forms.form[1], names->forms.form[2],
+                              names->login_domain};
+        row = first_row_of(policy, rule, whos, sizeof whos / sizeof whos[0]);
+    } else if (rule->subject == SUBJECT_SENDER) {
+        const char *whos[] = {names->sender, subjects->sender, names->sender_domain};
+        row = first_row_of(policy, rule, whos, sizeof whos / sizeof whos[0]);
+    }
+    return row != NULL ? row : row_of(policy, rule, "*");
+}
+
+size_t policy_limits(const struct policy *policy, const struct subjects *subjects,
+                     struct limit limits[LIMITS_MOST])
+{
+    struct names names;
+    size_t count = 0;
+
+    if (policy->limit_rule_count == 0) {
+        return 0;
+    }
+    find_names(policy, subjects, &names);
+    for (size_t i = 0; i < policy->limit_rule_count; i++) {
+        const struct limit_rule *rule = &policy->limit_rules[i];
+        const struct limit_row *row =
+            subjects->counted[rule->subject] ? speaking_row(policy, rule, subjects, &names) : NULL;
+        if (row != NULL && !row->unlimited) {
+            limits[count++] = row->limit;
+        }
+    }
+    return count;
+}
+
+int64_t policy_trap_block(const struct policy *policy, struct rule trap)
+{
+    const struct name_row *rows = policy->rows->spam_trap.items;
+
+    for (size_t i = 0; trap.table == TABLE_SPAM_TRAP && i < policy->rows->spam_trap.count; i++) {
+        if (rows[i].id == trap.row) {
+            return rows[i].block_for;
+        }
+    }
+    return 0;
+}

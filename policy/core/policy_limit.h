@@ -1,0 +1,51 @@
+/* Whom a recipient counts for, and which limits speak for them. */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef SEKISHO_POLICY_LIMIT_H
+#define SEKISHO_POLICY_LIMIT_H
+
+#include "core/policy.h"
+#include "core/usage.h"
+
+enum { SUBJECT_TEXT = 352 }; /* room for a subject's text, with NUL */
+
+/* Whom one recipient counts for. A client counts by the networks of client_prefix_ipv4 and _ipv6,
+ * and only where nobody is logged in: one infected machine behind an office's address does not stop
+ * the staff there. Senders count for logins, client hosts and windows only: a stranger cannot use
+ * up somebody else's. What comes from the MTA's own command line counts for nobody. */
+struct subjects {
+    enum sender_kind kind;
+    bool counted[SUBJECT_COUNT];
+    struct ip client;                         /* the first address of its network */
+    unsigned prefix;                          /* of the network, in bits of its family */
+    char login[ADDRESS_PATH_MOST + 1];        /* as it is compared, without realm or login_domain */
+    char sender[ADDRESS_FORM_ROOM];           /* as it is compared, without BATV and tag */
+    const char *sender_local, *sender_domain; /* as they were written: borrowed */
+    struct text as_login;                     /* borrowed */
+};
+
+/* Fills it for a recipient of this kind of sender; sender is the parsed envelope sender. */
+void policy_subjects(const struct policy *policy, const struct facts *facts, enum sender_kind kind,
+                     const struct address *sender, struct subjects *subjects);
+/* The client's network alone, whoever sends. */
+void policy_client_network(const struct policy *policy, const struct ip *client,
+                           struct subjects *subjects);
+
+/* How a subject is written: client:192.0.2.1, client:2001:db8::/64, identity:taro,
+ * sender:taro@example.jp, everyone; printable. Returns to. */
+char *subject_text(const struct subjects *subjects, enum subject subject, char to[SUBJECT_TEXT]);
+
+/* A subject as an administrator writes it: client:IP, relay:IP or identity:NAME (identity:L is what
+ * the log shows). relay tells which of the first two. Fills `subjects` with that one subject and
+ * writes the canonical text to `to`. STATUS_BAD: none of these; why says what to write. */
+enum status subject_parse(const struct policy *policy, const char *text, struct subjects *subjects,
+                          bool *relay, char to[SUBJECT_TEXT], struct why *why);
+
+/* The limits that concern these subjects, one a rule at most: of the rows of a rule the most
+ * specific `who` speaks, and one without `allowed` takes the rule away. Returns how many. */
+size_t policy_limits(const struct policy *policy, const struct subjects *subjects,
+                     struct limit limits[LIMITS_MOST]);
+
+/* block_for of a spam_trap row, in seconds; 0 if there is no such row. */
+int64_t policy_trap_block(const struct policy *policy, struct rule trap);
+
+#endif
