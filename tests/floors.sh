@@ -17,16 +17,16 @@ floor()
     case $1 in
     core/status) echo 0 ;;
     core/range | core/address) echo 1 ;;
-    core/facts | core/verdict | core/setting | core/rangemap | core/namemap) echo 2 ;;
-    core/usage) echo 3 ;;
+    core/facts | core/verdict | core/setting | core/rangemap | core/namemap | core/ledger) echo 2 ;;
+    core/usage | core/decision | core/blocklist) echo 3 ;;
     core/policy_rows | core/reply) echo 4 ;;
     core/policy | core/policy_build) echo 5 ;;
     core/policy_seal | core/policy_limit | core/decide) echo 6 ;;
     core/proof) echo 7 ;;
     store/db) echo 8 ;;
     store/schema) echo 9 ;;
-    store/policydb) echo 10 ;;
-    live/slot | live/moment | live/sequence | live/message) echo 20 ;;
+    store/policydb | store/statedb) echo 10 ;;
+    live/slot | live/moment | live/sequence | live/message | live/journal) echo 20 ;;
     live/book) echo 21 ;;
     live/keeper) echo 23 ;;
     live/engine) echo 24 ;;
