@@ -26,13 +26,14 @@ void *__real_calloc(size_t count, size_t size);
 void *__wrap_malloc(size_t size);
 void *__wrap_calloc(size_t count, size_t size);
 
-static long fail_at; /* the allocation that fails, and all after it; 0 = none */
+static long fail_at;   /* the allocation that fails, 0 = none */
+static bool fail_more; /* and all after it */
 static long allocations;
 
 static bool fails(void)
 {
     allocations++;
-    return fail_at > 0 && allocations >= fail_at;
+    return fail_at > 0 && (allocations == fail_at || (fail_more && allocations > fail_at));
 }
 
 void *__wrap_malloc(size_t size)
@@ -439,7 +440,7 @@ static void test_rows(void **state)
     static const struct {
         const char *name;
         struct {
-            char kind; /* c charge, r refund, 0 reset, ? the count is so many */
+            char kind; /* c charge, r refund, 0 reset, ? the count is so many, k so many keys */
             int64_t at, now;
             uint64_t amount;
         } steps[6];
@@ -447,7 +448,7 @@ static void test_rows(void **state)
         {"counted for 11 s to the last", {{'c', 1999, 1999, 1}, {'?', 0, 12999, 1}}},
         {"and a bucket longer", {{'c', 1000, 1000, 1}, {'?', 0, 12999, 1}, {'?', 0, 13000, 0}}},
         {"a late one", {{'c', 1500, 9000, 2}, {'?', 0, 12999, 2}, {'?', 0, 13000, 0}}},
-        {"too late", {{'c', 1500, 13000, 2}, {'?', 0, 13000, 0}}},
+        {"too late", {{'c', 1500, 13000, 2}, {'?', 0, 13000, 0}, {'k', 0, 0, 0}}},
         {"too late, known", {{'c', 13000, 13000, 1}, {'c', 1500, 13000, 2}, {'?', 0, 13000, 1}}},
         {"of the future is of now", {{'c', 99000, 5000, 2}, {'?', 0, 5000, 2}, {'?', 0, 17000, 0}}},
         {"before all time", {{'c', -5, -5, 2}, {'?', 0, -7, 2}, {'?', 0, 12000, 0}}},
@@ -502,6 +503,9 @@ static void test_rows(void **state)
                 break;
             case '0':
                 ledger_reset(ledger, &key, NULL, now, 0);
+                break;
+            case 'k':
+                assert_int_equal(ledger_keys(ledger), amount);
                 break;
             default:
                 if (ledger_count(ledger, &key, now) != amount)
@@ -737,6 +741,19 @@ static void test_rounds(void **state)
     while (copy_rows(world) > 0)
         assert_true(++calls < 20);
     assert_int_equal(ledger_changed(world->ledger, rows, ROOM, &cursor), 0);
+    for (int kind = CHARGE; kind <= RESET; kind++) { /* each of them is a change */
+        struct op op = {.key = shape.keys, .amount = 1, .at = world->now};
+
+        op.kind = CHARGE;
+        op_run(world->ledger, world, &op, world->now);
+        while (copy_rows(world) > 0)
+            continue;
+        op.kind = kind;
+        op_run(world->ledger, world, &op, world->now);
+        cursor = 0;
+        assert_int_equal(ledger_changed(world->ledger, rows, ROOM, &cursor), 1);
+        assert_int_equal(ledger_changed(world->ledger, rows, ROOM, &cursor), 0);
+    }
     step(world);
     cursor = 0;
     assert_in_range(ledger_changed(world->ledger, rows, ROOM, &cursor), 1, 8);
@@ -925,6 +942,7 @@ static void test_allocations(void **state)
     assert_non_null(ledger);
     /* no more: the table stays as it is and forgets */
     fail_at = 1;
+    fail_more = true;
     for (uint64_t i = 0; i < 6000; i++) {
         struct ledger_key key = {mixed(i + 10), 9, 60};
 
