@@ -15,7 +15,7 @@ fault() { failed=$((failed + 1)); echo "FAULT: $*"; }
 floor()
 {
     case $1 in
-    core/status) echo 0 ;;
+    core/status | core/octets) echo 0 ;;
     core/range | core/address) echo 1 ;;
     core/facts | core/verdict | core/setting | core/rangemap | core/namemap | core/ledger) echo 2 ;;
     core/usage | core/decision | core/blocklist) echo 3 ;;

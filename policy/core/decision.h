@@ -13,13 +13,16 @@
 
 enum {
     DECISION_TEXT = 512,     /* of a text from outside so many octets are kept, */
-    DECISION_ROW_TEXT = 400, /* of the row that spoke so many */
+    DECISION_ROW_TEXT = 400, /* of the row that spoke so many, */
+    DECISION_SUBJECT = 352,  /* of a subject (printable: client:192.0.2.1 ...) so many, */
+    DECISION_ID = 96,        /* of a session's or queue's id so many */
     DECISION_CHARGES = 64,   /* counts that one decision may change */
     DECISION_NUMBERS = 400,  /* decisions that one end record names; a longer message has several */
-    DECISION_RECORD = 8192   /* octets of the longest record */
+    DECISION_RECORD = 9216   /* octets of the longest record */
 };
 
-/* A text as it was kept: of a longer one the first DECISION_TEXT octets and the length it had. */
+/* A text as it was kept: of a longer one the first DECISION_TEXT octets and the length it had. The
+ * writer may give the whole text and leave `whole` at 0. */
 struct kept_text {
     struct text text; /* borrowed */
     uint32_t whole;   /* octets it had */
@@ -30,8 +33,8 @@ struct charge {
     uint64_t hash, group; /* as the ledger has them */
     int64_t at;           /* when, on the ledger's clock */
     uint64_t allowed;
-    uint32_t seconds, amount;
-    unsigned char subject; /* enum subject */
+    uint32_t seconds, amount; /* seconds: 1 to 31536000 */
+    unsigned char subject;    /* enum subject */
 };
 
 enum record_kind {
@@ -43,7 +46,9 @@ enum record_kind {
 
 enum outcome { OUTCOME_OPEN, OUTCOME_ACCEPTED, OUTCOME_REJECTED, OUTCOME_ABORTED };
 
-/* Everything is borrowed: from the facts when it is written, from the buffer when it is read. */
+/* Everything is borrowed: from the facts when it is written, from the buffer when it is read. What
+ * does not belong to the record's kind is neither written nor looked at, and is 0 or "" when it is
+ * read. A text that was read is ended by NUL. */
 struct decision {
     enum record_kind kind;
     int64_t wall;   /* Unix ms */
@@ -82,7 +87,8 @@ struct decision {
 };
 
 /* Writes a record; returns its size, at most DECISION_RECORD; 0 if it cannot be written (more than
- * DECISION_CHARGES charges or DECISION_NUMBERS numbers). Texts are cut as said above. */
+ * DECISION_CHARGES charges or DECISION_NUMBERS numbers, a value that is none of its enum's, a
+ * charge with impossible seconds). Texts are cut as said above. What was written can be read. */
 size_t decision_write(const struct decision *decision, unsigned char to[DECISION_RECORD]);
 
 /* Room for the arrays of a decision that is read. */
