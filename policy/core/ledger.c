@@ -70,7 +70,7 @@ static uint32_t clean_seconds(uint32_t seconds)
 }
 
 /* Milliseconds of a bucket: all but one of them cover the seconds. */
-static int64_t width_of(uint32_t seconds)
+int64_t ledger_width(uint32_t seconds)
 {
     return ((int64_t)seconds * 1000 + LEDGER_BUCKETS - 2) / (LEDGER_BUCKETS - 1);
 }
@@ -82,7 +82,7 @@ static uint32_t add(uint32_t a, uint32_t b)
 
 static uint64_t window_count(const struct window *window, int64_t now)
 {
-    int64_t passed = now / width_of(window->seconds) - window->bucket;
+    int64_t passed = now / ledger_width(window->seconds) - window->bucket;
     int64_t counted = LEDGER_BUCKETS - (passed > 0 ? passed : 0);
     uint64_t sum = 0;
     for (int64_t i = 0; i < counted; i++) {
@@ -112,13 +112,13 @@ static void window_advance(struct window *window, int64_t bucket)
  * width each is as young as it may be: never older than it is. */
 static struct window window_as(const struct window *from, uint32_t seconds, int64_t now)
 {
-    int64_t width = width_of(seconds);
+    int64_t width = ledger_width(seconds);
     struct window to = {.bucket = now / width, .seconds = seconds};
     for (int i = 0; i < LEDGER_BUCKETS; i++) {
         if (from->count[i] > 0) {
             int64_t number = from->bucket - i;
             if (from->seconds != seconds) {
-                number = ((number + 1) * width_of(from->seconds) - 1) / width;
+                number = ((number + 1) * ledger_width(from->seconds) - 1) / width;
             }
             int64_t age = number < to.bucket ? to.bucket - number : 0;
             if (age < LEDGER_BUCKETS) {
@@ -427,11 +427,11 @@ int64_t ledger_wait(const struct ledger *ledger, const struct ledger_key *key, u
     struct window window =
         place != NONE ? entry_at(ledger, place)->window : floor_window(ledger, key, now);
     uint64_t sum = 0;
-    window_advance(&window, now / width_of(window.seconds));
+    window_advance(&window, now / ledger_width(window.seconds));
     for (int i = 0; i < LEDGER_BUCKETS; i++) {
         sum += window.count[i];
         if (sum > most) { /* until this bucket is out */
-            return (window.bucket - i + LEDGER_BUCKETS) * width_of(window.seconds) - now;
+            return (window.bucket - i + LEDGER_BUCKETS) * ledger_width(window.seconds) - now;
         }
     }
     return 0;
@@ -446,7 +446,7 @@ void ledger_charge(struct ledger *ledger, const struct ledger_key *key, const ch
     if (place == NONE) {
         struct entry entry = {.hash = hash_of(key), .group = key->group, .since = at};
         entry.window = floor_window(ledger, key, now);
-        int64_t width = width_of(entry.window.seconds);
+        int64_t width = ledger_width(entry.window.seconds);
         if (now / width - at / width >= LEDGER_BUCKETS) {
             return;
         }
@@ -458,7 +458,7 @@ void ledger_charge(struct ledger *ledger, const struct ledger_key *key, const ch
         return;
     }
     saw(entry, record);
-    int64_t width = width_of(entry->window.seconds);
+    int64_t width = ledger_width(entry->window.seconds);
     window_advance(&entry->window, now / width);
     int64_t age = entry->window.bucket - at / width;
     if (age < LEDGER_BUCKETS) {
@@ -480,7 +480,7 @@ void ledger_refund(struct ledger *ledger, const struct ledger_key *key, uint32_t
     place_changed(ledger, place);
     now = clean_time(now);
     at = clean_time(at < now ? at : now);
-    int64_t age = entry->window.bucket - at / width_of(entry->window.seconds);
+    int64_t age = entry->window.bucket - at / ledger_width(entry->window.seconds);
     if (age < 0 || age >= LEDGER_BUCKETS || at < entry->since) {
         return;
     }
@@ -507,7 +507,7 @@ void ledger_reset(struct ledger *ledger, const struct ledger_key *key, const cha
     }
     saw(entry, record);
     memset(entry->window.count, 0, sizeof entry->window.count);
-    entry->window.bucket = now / width_of(entry->window.seconds);
+    entry->window.bucket = now / ledger_width(entry->window.seconds);
     entry->since = now + 1;
     place_changed(ledger, place);
 }
@@ -615,7 +615,7 @@ bool ledger_restore(struct ledger *ledger, const struct ledger_row *row, int64_t
                                 row->allowed < UINT32_MAX ? (uint32_t)row->allowed : UINT32_MAX};
     memcpy(window.count, row->count, sizeof window.count);
     now = clean_time(now);
-    int64_t newest = now / width_of(row->seconds);
+    int64_t newest = now / ledger_width(row->seconds);
     if (window.bucket > newest) { /* nothing stays for longer than if it came just now */
         window.bucket = newest;
     }

@@ -40,6 +40,9 @@ struct ledger_key {
 struct ledger *ledger_new(size_t keys_most, uint64_t seed);
 void ledger_free(struct ledger *ledger);
 
+/* A bucket's width in milliseconds. */
+int64_t ledger_width(uint32_t seconds);
+
 /* Events of the last `seconds`, never too low. */
 uint64_t ledger_count(const struct ledger *ledger, const struct ledger_key *key, int64_t now);
 /* Milliseconds until the count is at most `most`, if nothing is charged meanwhile; 0 = it is. (A

@@ -38,7 +38,7 @@ enum subject { SUBJECT_CLIENT, SUBJECT_IDENTITY, SUBJECT_SENDER, SUBJECT_EVERYON
 
 /* rate_limit.counts, direction and then. */
 enum counts { COUNTS_MESSAGES, COUNTS_RECIPIENTS, COUNTS_REFUSALS };
-enum direction { DIRECTION_IN, DIRECTION_OUT, DIRECTION_ANY };
+enum direction { DIRECTION_IN, DIRECTION_OUT, DIRECTION_ANY, DIRECTION_COUNT };
 enum consequence { THEN_TEMPFAIL, THEN_REJECT, THEN_BLOCK };
 
 /* The tables of policy.db; TABLE_NONE = built in. */

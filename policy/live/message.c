@@ -1,4 +1,4 @@
-/* What one message remembers: the verdicts its recipients have had, and whether it met a trap. */
+/* What one message remembers: the verdicts its recipients have had, what it was charged. */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "live/message.h"
 
@@ -25,19 +25,25 @@ void message_hash_start(void)
     randombytes_buf(hash_key, sizeof hash_key);
 }
 
-enum status message_begin(struct message *message, size_t recipients)
+enum status message_begin(struct message *message, const char *sender, size_t size,
+                          size_t recipients)
 {
     message_end(message);
     message->entries = malloc(recipients * sizeof *message->entries);
-    if (message->entries == NULL) {
+    message->start = malloc(sizeof *message->start);
+    if (message->entries == NULL || message->start == NULL) {
+        message_end(message);
         return STATUS_BROKEN;
     }
+    address_parse(sender, size, &message->start->sender);
+    message->start->charges = 0;
     message->room = recipients;
     return STATUS_OK;
 }
 
 void message_end(struct message *message)
 {
+    free(message->start);
     free(message->entries);
     memset(message, 0, sizeof *message);
 }
@@ -106,4 +112,37 @@ bool message_remember(struct message *message, uint64_t mailbox, const struct ve
                                  (verdict->observed ? FLAG_OBSERVED : 0)),
     };
     return true;
+}
+
+void message_charge(struct message *message, const struct charge *charge)
+{
+    struct message_start *start = message->start;
+
+    if (start == NULL) {
+        return;
+    }
+    for (size_t i = start->charges; i-- > 0;) {
+        int64_t width = ledger_width(charge->seconds);
+        if (start->charge[i].hash == charge->hash &&
+            start->charge[i].at / width == charge->at / width) {
+            start->charge[i].amount += charge->amount;
+            start->charge[i].at = charge->at;
+            return;
+        }
+    }
+    if (start->charges < MESSAGE_CHARGES) {
+        start->charge[start->charges++] = *charge;
+    }
+}
+
+size_t message_numbers(const struct message *message, size_t *from, uint64_t *numbers, size_t room)
+{
+    size_t count = 0;
+
+    for (; *from < message->count && count < room; (*from)++) {
+        if (message->entries[*from].number != 0) {
+            numbers[count++] = message->entries[*from].number;
+        }
+    }
+    return count;
 }

@@ -1,4 +1,4 @@
-/* What one message remembers: the verdicts its recipients have had, and whether it met a trap. */
+/* What one message remembers: the verdicts its recipients have had, what it was charged. */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #ifndef SEKISHO_MESSAGE_H
 #define SEKISHO_MESSAGE_H
@@ -8,10 +8,21 @@
 #include <stdint.h>
 
 #include "core/address.h"
+#include "core/decision.h"
+#include "core/ledger.h"
 #include "core/status.h"
 #include "core/verdict.h"
 
 struct message_entry;
+
+enum { MESSAGE_CHARGES = 48 }; /* counts of one message that can be given back */
+
+/* What is needed from MAIL on. */
+struct message_start {
+    struct address sender;
+    struct charge charge[MESSAGE_CHARGES];
+    size_t charges;
+};
 
 /* Sendmail merges equal mailboxes of one message (4-mta.md 4.2): the second must have the verdict
  * of the first. Zeroed = no message. Entries are made at MAIL, so that RCPT allocates nothing. */
@@ -21,10 +32,14 @@ struct message {
     bool trapped;         /* the remaining recipients and the message itself are refused */
     uint64_t trap_number; /* the decision that said so */
     struct rule trap_rule;
+    bool charged[DIRECTION_COUNT]; /* the message counts have it already, by direction */
+    struct message_start *start;   /* NULL = no message */
 };
 
-/* Begins a message of at most `recipients` recipients; ends an earlier one. */
-enum status message_begin(struct message *message, size_t recipients);
+/* Begins a message of at most `recipients` recipients from this sender (as typed at MAIL); ends an
+ * earlier one. STATUS_BROKEN: no memory. */
+enum status message_begin(struct message *message, const char *sender, size_t size,
+                          size_t recipients);
 /* Forgets and frees all; may be called at any time, any number of times. */
 void message_end(struct message *message);
 
@@ -40,5 +55,13 @@ bool message_recall(const struct message *message, uint64_t mailbox, struct verd
 /* Remembers it. False when there is no room for another recipient. */
 bool message_remember(struct message *message, uint64_t mailbox, const struct verdict *verdict,
                       uint64_t number);
+
+/* Keeps a charge, so that it can be given back; those of one key and bucket are kept as one. What
+ * finds no room stays charged. */
+void message_charge(struct message *message, const struct charge *charge);
+
+/* Copies the numbers of its decisions, from the *from-th entry on, up to room; moves *from. Returns
+ * how many; 0 at the end. */
+size_t message_numbers(const struct message *message, size_t *from, uint64_t *numbers, size_t room);
 
 #endif
