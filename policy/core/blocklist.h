@@ -34,7 +34,7 @@ struct block {
 struct blocklist *blocklist_new(size_t most);
 void blocklist_free(struct blocklist *list);
 
-/* The block in force for that key, or NULL. */
+/* The block in force for that key, or NULL. Valid until the list is changed. */
 const struct block *blocklist_find(const struct blocklist *list, uint64_t key, int64_t steady);
 
 /* How long a block of this subject would be now: seconds, doubled for each earlier block that ended
@@ -43,20 +43,24 @@ const struct block *blocklist_find(const struct blocklist *list, uint64_t key, i
 int64_t blocklist_length(const struct blocklist *list, uint64_t key, int64_t seconds,
                          int64_t longest, int64_t steady, unsigned *strikes);
 
-/* Puts it in force, in place of any other of that key; false when there is no memory, or no room
- * that an automatic block may take. changed: shall it be written to state.db? */
+/* Puts it in force, in place of any other of that key (a block with row 0 takes its row over);
+ * false when its key is 0, or there is no room or no memory and no automatic block to make room.
+ * changed: shall it be written to state.db? */
 bool blocklist_put(struct blocklist *list, const struct block *block, bool changed);
-/* Forgets the key altogether, its strikes too; false if there was none. */
+/* Forgets the key altogether, its strikes too; false if there was none. blocklist_sweep tells the
+ * row. */
 bool blocklist_remove(struct blocklist *list, uint64_t key);
-/* Notes the row that state.db gave to a block that was written. */
+/* Notes the row that state.db gave to a block that was written. If the block has gone meanwhile,
+ * blocklist_sweep tells the row. */
 void blocklist_written(struct blocklist *list, uint64_t key, int64_t row);
 
 /* Copies up to room blocks that are to be written, and marks them as written. */
 size_t blocklist_changed(struct blocklist *list, struct block *blocks, size_t room);
-/* Marks all as to be written. */
+/* Marks all as to be written, as new rows: state.db was lost. */
 void blocklist_touch(struct blocklist *list);
-/* Forgets blocks whose memory is over; the rows in state.db they had are told, up to room a call.
- * Returns how many were forgotten. */
+/* Forgets blocks whose memory is over. Tells the rows of state.db whose blocks are gone, forgotten
+ * now or removed or pushed out before, each once, up to room a call; returns how many: as many as
+ * room = call again. */
 size_t blocklist_sweep(struct blocklist *list, int64_t steady, int64_t *rows, size_t room);
 /* The n-th block in no particular order; NULL after the last. */
 const struct block *blocklist_at(const struct blocklist *list, size_t n);

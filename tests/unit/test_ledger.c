@@ -19,12 +19,14 @@ enum {
 #define START INT64_C(1000000000)
 #define YEAR INT64_C(31536000000)
 
-/* ---- memory that runs out (the linker leads malloc and calloc here) ---- */
+/* ---- memory that runs out (the linker leads these here) ---- */
 
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *block, size_t size);
 void *__wrap_malloc(size_t size);
 void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *block, size_t size);
 
 static long fail_at;   /* the allocation that fails, 0 = none */
 static bool fail_more; /* and all after it */
@@ -44,6 +46,11 @@ void *__wrap_malloc(size_t size)
 void *__wrap_calloc(size_t count, size_t size)
 {
     return fails() ? NULL : __real_calloc(count, size);
+}
+
+void *__wrap_realloc(void *block, size_t size)
+{
+    return fails() ? NULL : __real_realloc(block, size);
 }
 
 /* ---- chance ---- */
