@@ -46,7 +46,7 @@ static struct session *session_of(SMFICTX *context)
 
     if (session == NULL && (session = session_new()) != NULL &&
         smfi_setpriv(context, session) != MI_SUCCESS) {
-        session_free(session);
+        session_free(session, NULL);
         session = NULL;
     }
     return session;
@@ -121,10 +121,13 @@ static sfsistat on_connect(SMFICTX *context, char *name, struct sockaddr *addres
 {
     struct session *session = session_of(context);
 
+    struct engine *engine = enter();
+
     if (session != NULL) {
-        session_connect(session, name, address, macro(context, "j"),
+        session_connect(session, engine, name, address, macro(context, "j"),
                         macro(context, "{daemon_addr}"), macro(context, "{if_addr}"));
     }
+    leave();
     return SMFIS_NOREPLY;
 }
 
@@ -184,8 +187,6 @@ static bool is_enhanced_code(const char *text)
            strspn(rest + 1, "0123456789") == strlen(rest + 1) && rest[1] != '\0';
 }
 
-enum refused_by { REFUSED_BY_NOBODY, REFUSED_BY_MTA, REFUSED_BY_DOOR };
-
 /* Has the MTA refused this recipient already (SMFIP_RCPT_REJ)? {rcpt_addr} is then its reply, and
  * ours where the permit door spoke. For a virtual alias domain the mailer is error too, but
  * {rcpt_addr} is the recipient. */
@@ -232,7 +233,8 @@ static sfsistat judge_rcpt(struct engine *engine, SMFICTX *context, char **argv)
         engine_trouble(engine, REASON_INTERNAL_ERROR, &judged);
     } else {
         refused = refused_already(context, &facts);
-        engine_rcpt(engine, &session->message, &facts, refused == REFUSED_BY_DOOR, &judged);
+        struct question question = {&facts, session->id, session->queue, refused};
+        engine_rcpt(engine, &session->message, &question, &judged);
     }
     /* The door has recorded its own refusal. */
     if (!(refused == REFUSED_BY_DOOR && judged.verdict.action != ACTION_PASS) && !judged.repeated) {
@@ -286,7 +288,8 @@ static sfsistat judge_message(struct engine *engine, SMFICTX *context)
         log_message(session->id, session->queue, "accepted", session->accepted, session->refused,
                     "", 0);
     }
-    session_end_message(session);
+    session_end_message(session, engine,
+                        status == SMFIS_CONTINUE ? OUTCOME_ACCEPTED : OUTCOME_REJECTED);
     return status;
 }
 
@@ -302,17 +305,22 @@ static sfsistat on_end_of_message(SMFICTX *context)
 static sfsistat on_abort(SMFICTX *context)
 {
     struct session *session = smfi_getpriv(context);
+    struct engine *engine = enter();
 
     if (session != NULL) {
-        session_end_message(session);
+        session_end_message(session, engine, OUTCOME_ABORTED);
     }
+    leave();
     return SMFIS_CONTINUE;
 }
 
 static sfsistat on_close(SMFICTX *context)
 {
-    session_free(smfi_getpriv(context));
+    struct engine *engine = enter();
+
+    session_free(smfi_getpriv(context), engine);
     smfi_setpriv(context, NULL);
+    leave();
     return SMFIS_CONTINUE;
 }
 

@@ -117,13 +117,14 @@ static void judge(struct engine *engine, const struct request *request, bool not
     facts.login = request->login;
     facts.sender = request->sender;
     facts.recipient = request->recipient;
-    engine_rcpt(engine, NULL, &facts, false, &judged);
+    printable_copy(queue, sizeof queue, request->queue.bytes, request->queue.size, 32);
+    printable_copy(session, sizeof session, request->instance.bytes, request->instance.size, 32);
+    struct question question = {&facts, session, queue, REFUSED_BY_NOBODY};
+    engine_rcpt(engine, NULL, &question, &judged);
     if (judged.verdict.action == ACTION_PASS) {
         snprintf(words, room, "OK");
         return;
     }
-    printable_copy(queue, sizeof queue, request->queue.bytes, request->queue.size, 32);
-    printable_copy(session, sizeof session, request->instance.bytes, request->instance.size, 32);
     log_decision("door", session, queue, &facts, &judged, false);
     reply_make(&judged.verdict, judged.number, judged.help_url, &reply);
     snprintf(words, room, "%s %s %s", reply.code, reply.enhanced, reply.text);

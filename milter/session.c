@@ -26,10 +26,10 @@ struct session *session_new(void)
     return session;
 }
 
-void session_free(struct session *session)
+void session_free(struct session *session, struct engine *engine)
 {
     if (session != NULL) {
-        session_end_message(session);
+        session_end_message(session, engine, OUTCOME_ABORTED);
         free(session->client_name.bytes);
         free(session->helo.bytes);
         free(session->host.bytes);
@@ -102,11 +102,11 @@ static bool keep_listener(struct session *session, const char *address)
     return session->listener_known;
 }
 
-void session_connect(struct session *session, const char *client_name,
+void session_connect(struct session *session, struct engine *engine, const char *client_name,
                      const struct sockaddr *client, const char *host, const char *daemon_address,
                      const char *interface_address)
 {
-    session_end_message(session);
+    session_end_message(session, engine, OUTCOME_ABORTED);
     session->connected = true;
     session->client_broken =
         !keep(&session->client_name, client_name) || !keep(&session->host, host);
@@ -127,10 +127,13 @@ void session_helo(struct session *session, const char *helo)
 void session_mail(struct session *session, struct engine *engine, const char *sender,
                   const char *login, const char *queue)
 {
-    session_end_message(session);
+    session_end_message(session, engine, OUTCOME_ABORTED);
     bool kept = keep(&session->sender, sender);
     kept = keep(&session->login, login) && kept;
-    session->message_broken = !engine_message(engine, &session->message) || !kept;
+    struct text typed = {session->sender.bytes != NULL ? session->sender.bytes : "",
+                         session->sender.size};
+    session->message_broken =
+        !engine_message(engine, &session->message, typed.bytes, typed.size) || !kept;
     session_queue(session, queue);
     session->has_mail = true;
 }
@@ -148,9 +151,9 @@ void session_queue(struct session *session, const char *queue)
     }
 }
 
-void session_end_message(struct session *session)
+void session_end_message(struct session *session, struct engine *engine, enum outcome outcome)
 {
-    message_end(&session->message);
+    engine_over(engine, &session->message, outcome, session->queue);
     session->has_mail = false;
     session->queue[0] = '\0';
     session->accepted = session->refused = 0;

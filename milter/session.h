@@ -35,10 +35,10 @@ struct session {
 
 /* NULL when memory runs out. */
 struct session *session_new(void);
-void session_free(struct session *session);
+void session_free(struct session *session, struct engine *engine);
 
 /* Each takes what the MTA says at that stage; text may be NULL. */
-void session_connect(struct session *session, const char *client_name,
+void session_connect(struct session *session, struct engine *engine, const char *client_name,
                      const struct sockaddr *client, const char *host, const char *daemon_address,
                      const char *interface_address);
 void session_helo(struct session *session, const char *helo);
@@ -46,8 +46,9 @@ void session_helo(struct session *session, const char *helo);
 void session_mail(struct session *session, struct engine *engine, const char *sender,
                   const char *login, const char *queue);
 void session_queue(struct session *session, const char *queue);
-/* The message is over: by end of message, abort or close; may be called any number of times. */
-void session_end_message(struct session *session);
+/* The message is over: by end of message, abort or close; may be called any number of times. engine
+ * NULL: the daemon is ending, nothing is written down any more. */
+void session_end_message(struct session *session, struct engine *engine, enum outcome outcome);
 
 /* Is all known that a judgement needs? */
 bool session_whole(const struct session *session);

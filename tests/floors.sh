@@ -28,6 +28,7 @@ floor()
     store/policydb | store/statedb) echo 10 ;;
     live/slot | live/moment | live/sequence | live/message | live/journal) echo 20 ;;
     live/book) echo 21 ;;
+    live/recorder) echo 22 ;;
     live/keeper) echo 23 ;;
     live/engine) echo 24 ;;
     log | listen | session | ctl) echo 30 ;;

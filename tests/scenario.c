@@ -338,7 +338,7 @@ static void do_mail(struct story *story, const char *rest)
     }
     fact_set(&story->sender, rest, strlen(rest));
     story->in_message =
-        message_begin(&story->message,
+        message_begin(&story->message, story->sender.bytes, story->sender.size,
                       (size_t)policy_number(story->policy, SETTING_RECIPIENTS_MOST)) == STATUS_OK;
 }
 

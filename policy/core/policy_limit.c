@@ -10,13 +10,9 @@
 
 /* -- whom ----------------------------------------------------------------------------------- */
 
-void policy_client_network(const struct policy *policy, const struct ip *client,
-                           struct subjects *subjects)
+static void set_network(const struct ip *client, unsigned prefix, struct subjects *subjects)
 {
-    bool ipv4 = ip_is_ipv4(client);
-    unsigned prefix = (unsigned)policy_number(policy, ipv4 ? SETTING_CLIENT_PREFIX_IPV4
-                                                           : SETTING_CLIENT_PREFIX_IPV6);
-    unsigned bits = prefix + (ipv4 ? 96 : 0);
+    unsigned bits = prefix + (ip_is_ipv4(client) ? 96 : 0);
 
     subjects->client = *client;
     subjects->prefix = prefix;
@@ -27,6 +23,28 @@ void policy_client_network(const struct policy *policy, const struct ip *client,
             subjects->client.byte[i] &= (unsigned char)(0xff00u >> (bits - i * 8));
         }
     }
+}
+
+void policy_client_network(const struct policy *policy, const struct ip *client,
+                           struct subjects *subjects)
+{
+    enum setting setting =
+        ip_is_ipv4(client) ? SETTING_CLIENT_PREFIX_IPV4 : SETTING_CLIENT_PREFIX_IPV6;
+
+    set_network(client, (unsigned)policy_number(policy, setting), subjects);
+}
+
+/* The network as its text says, without a policy: 192.0.2.1, 2001:db8::/64. */
+static void network_as_written(const struct ip *client, const char *slash,
+                               struct subjects *subjects)
+{
+    unsigned most = ip_is_ipv4(client) ? 32 : 128, prefix = 0;
+
+    while (*slash == '/' || (*slash >= '0' && *slash <= '9' && prefix <= most)) {
+        prefix = *slash == '/' ? 0 : prefix * 10 + (unsigned)(*slash - '0');
+        slash++;
+    }
+    set_network(client, prefix > 0 && prefix <= most ? prefix : most, subjects);
 }
 
 /* The name that a login counts under: the shortest of its forms. */
@@ -127,7 +145,11 @@ enum status subject_parse(const struct policy *policy, const char *text, struct 
         strlen(colon + 1) <= ADDRESS_PATH_MOST) {
         subjects->kind = KIND_LOGIN;
         subjects->as_login = (struct text){colon + 1, strlen(colon + 1)};
-        login_key(policy, &subjects->as_login, subjects->login);
+        if (policy != NULL) {
+            login_key(policy, &subjects->as_login, subjects->login);
+        } else {
+            login_fold(colon + 1, strlen(colon + 1), subjects->login);
+        }
         subjects->counted[SUBJECT_IDENTITY] = true;
         subject_text(subjects, SUBJECT_IDENTITY, to);
         return STATUS_OK;
@@ -142,7 +164,11 @@ enum status subject_parse(const struct policy *policy, const char *text, struct 
             memcpy(address, colon + 1, size);
             address[size] = '\0';
             if (ip_parse(address, &ip)) {
-                policy_client_network(policy, &ip, subjects);
+                if (policy != NULL) {
+                    policy_client_network(policy, &ip, subjects);
+                } else {
+                    network_as_written(&ip, colon + 1 + size, subjects);
+                }
                 subjects->kind = KIND_STRANGER;
                 subjects->counted[SUBJECT_CLIENT] = true;
                 subject_text(subjects, SUBJECT_CLIENT, to);

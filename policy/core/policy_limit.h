@@ -36,7 +36,8 @@ char *subject_text(const struct subjects *subjects, enum subject subject, char t
 
 /* A subject as an administrator writes it: client:IP, relay:IP or identity:NAME (identity:L is what
  * the log shows). relay tells which of the first two. Fills `subjects` with that one subject and
- * writes the canonical text to `to`. STATUS_BAD: none of these; why says what to write. */
+ * writes the canonical text to `to`. policy NULL: the text is canonical, as it was written down.
+ * STATUS_BAD: none of these; why says what to write. */
 enum status subject_parse(const struct policy *policy, const char *text, struct subjects *subjects,
                           bool *relay, char to[SUBJECT_TEXT], struct why *why);
 

@@ -31,11 +31,11 @@ struct question {
 /* How one recipient was judged. */
 struct judged {
     struct verdict verdict;
-    uint64_t number;     /* the decision number; 0 when none can be given */
-    uint64_t generation; /* of the policy that judged; 0 = none */
-    bool repeated;       /* an equal mailbox of this message has had this answer already */
+    uint64_t number;            /* the decision number; 0 when none can be given */
+    uint64_t generation;        /* of the policy that judged; 0 = none */
+    bool repeated;              /* an equal mailbox of this message has had this answer already */
     char blocked[SUBJECT_TEXT]; /* whom this decision has blocked; "" = nobody */
-    char help_url[208];  /* "" when none is set */
+    char help_url[208];         /* "" when none is set */
 };
 
 /* No journal yet: what needs a permission is deferred. NULL when memory runs out. sequence must
@@ -78,8 +78,8 @@ int64_t book_clock(struct book *book, struct moment now);
 /* The key of all hashes, 16 octets: made once, kept beside the state. */
 void book_set_key(struct book *book, const unsigned char key[16]);
 
-/* Puts back what was kept: places of the ledger in ascending order, blocks, then records. A block in
- * a record up to blocks_record is in the list (or was lifted) already. */
+/* Puts back what was kept: places of the ledger in ascending order, blocks, then records. A block
+ * in a record up to blocks_record is in the list (or was lifted) already. */
 bool book_restore_counter(struct book *book, const struct ledger_row *row, struct moment now);
 void book_restore_record(struct book *book, const struct decision *record, uint64_t number,
                          uint64_t blocks_record, struct moment now);

@@ -13,6 +13,7 @@
 struct engine {
     struct slot *slot;
     struct sequence sequence;
+    struct book *book;
     struct keeper *keeper;
 };
 
@@ -25,13 +26,15 @@ enum status engine_open(const char *policy_path, const char *state_path, keeper_
     enum status status = STATUS_BROKEN;
 
     *opened = NULL;
-    if (engine == NULL || (engine->slot = slot_new()) == NULL) {
+    message_hash_start();
+    if (engine == NULL || (engine->slot = slot_new()) == NULL ||
+        (engine->book = book_new(&engine->sequence,
+                                 (size_t)setting_kind(SETTING_KEYS_MOST)->number)) == NULL) {
         why_set(why, status, "no memory for the engine");
         goto out;
     }
-    message_hash_start();
-    status = keeper_start(policy_path, state_path, engine->slot, &engine->sequence, tell, context,
-                          &engine->keeper, why);
+    status = keeper_start(policy_path, state_path, engine->slot, &engine->sequence, engine->book,
+                          tell, context, &engine->keeper, why);
     if (status == STATUS_OK) {
         *opened = engine;
         engine = NULL;
@@ -45,6 +48,7 @@ void engine_close(struct engine *engine)
 {
     if (engine != NULL) {
         keeper_stop(engine->keeper);
+        book_free(engine->book);
         slot_free(engine->slot);
         free(engine);
     }
@@ -55,48 +59,27 @@ void engine_look(struct engine *engine)
     keeper_look(engine->keeper);
 }
 
-bool engine_message(struct engine *engine, struct message *message)
+bool engine_message(struct engine *engine, struct message *message, const char *sender, size_t size)
 {
     struct hold hold = slot_acquire(engine->slot);
     size_t most = hold.policy != NULL ? (size_t)policy_number(hold.policy, SETTING_RECIPIENTS_MOST)
                                       : RECIPIENTS_WITHOUT_POLICY;
 
     slot_release(engine->slot, hold);
-    return message_begin(message, most) == STATUS_OK;
+    return message_begin(message, sender, size, most) == STATUS_OK;
 }
 
-/* Gives the number of a decision that will be recorded. A permission that nobody can account for is
- * not given. */
-static void number_it(struct engine *engine, bool record, struct judged *judged)
-{
-    bool there = sequence_ready(&engine->sequence);
-
-    if (record) {
-        judged->number = sequence_take(&engine->sequence);
-        there = judged->number != 0;
-    }
-    if (!there && judged->verdict.action == ACTION_PASS &&
-        judged->verdict.reason != REASON_PASS_SUBMISSION) {
-        decide_nothing(REASON_NO_RECORD, &judged->verdict);
-    }
-}
-
-static void take_help_url(const struct policy *policy, struct judged *judged)
-{
-    if (policy != NULL) {
-        snprintf(judged->help_url, sizeof judged->help_url, "%s",
-                 policy_text(policy, SETTING_HELP_URL));
-    }
-}
-
-/* An answer of ours without a judgement; number 0 is left out. */
+/* An answer of ours without a judgement. */
 static void speak(struct engine *engine, enum reason reason, struct judged *judged)
 {
     struct hold hold = slot_acquire(engine->slot);
 
     memset(judged, 0, sizeof *judged);
     judged->generation = hold.generation;
-    take_help_url(hold.policy, judged);
+    if (hold.policy != NULL) {
+        snprintf(judged->help_url, sizeof judged->help_url, "%s",
+                 policy_text(hold.policy, SETTING_HELP_URL));
+    }
     decide_nothing(reason, &judged->verdict);
     slot_release(engine->slot, hold);
 }
@@ -104,7 +87,7 @@ static void speak(struct engine *engine, enum reason reason, struct judged *judg
 void engine_trouble(struct engine *engine, enum reason reason, struct judged *judged)
 {
     speak(engine, reason, judged);
-    number_it(engine, true, judged);
+    book_trouble(engine->book, reason, moment_now(), judged);
 }
 
 void engine_end(struct engine *engine, const struct message *message, struct judged *judged)
@@ -113,60 +96,20 @@ void engine_end(struct engine *engine, const struct message *message, struct jud
     judged->number = message->trap_number;
 }
 
-static void no_policy(const struct facts *facts, struct verdict *verdict)
+void engine_over(struct engine *engine, struct message *message, enum outcome outcome,
+                 const char *queue)
 {
-    decide_nothing(facts->submission ? REASON_PASS_SUBMISSION : REASON_NO_POLICY, verdict);
-    if (facts->submission) {
-        verdict->kind = KIND_SUBMISSION;
+    if (engine != NULL) {
+        book_end(engine->book, message, outcome, queue, moment_now());
     }
+    message_end(message);
 }
 
-void engine_rcpt(struct engine *engine, struct message *message, const struct facts *facts,
-                 bool recorded, struct judged *judged)
+void engine_rcpt(struct engine *engine, struct message *message, const struct question *question,
+                 struct judged *judged)
 {
-    static const struct usage usage;
     struct hold hold = slot_acquire(engine->slot);
-    struct address recipient;
-    uint64_t mailbox = 0;
-    size_t most = message != NULL ? message->room : 0;
 
-    memset(judged, 0, sizeof *judged);
-    judged->generation = hold.generation;
-    if (hold.policy != NULL) {
-        size_t allowed = (size_t)policy_number(hold.policy, SETTING_RECIPIENTS_MOST);
-        most = allowed < most ? allowed : most;
-        take_help_url(hold.policy, judged);
-    }
-    if (message != NULL) {
-        address_parse(facts->recipient.bytes, facts->recipient.size, &recipient);
-        mailbox = message_mailbox(&recipient);
-        if (message_recall(message, mailbox, &judged->verdict, &judged->number)) {
-            judged->repeated = true;
-            goto out;
-        }
-    }
-    if (hold.policy == NULL) {
-        no_policy(facts, &judged->verdict);
-    } else if (message != NULL && message->count >= most && !facts->submission) {
-        decide_nothing(REASON_TOO_MANY_RECIPIENTS, &judged->verdict);
-    } else {
-        decide(hold.policy, facts, &usage, &judged->verdict);
-        if (message != NULL && message->trapped && judged->verdict.action == ACTION_PASS &&
-            !facts->submission) {
-            decide_nothing(REASON_SPAM_TRAP, &judged->verdict);
-            judged->verdict.rule = message->trap_rule;
-        }
-    }
-    number_it(engine, judged->verdict.action == ACTION_PASS ? facts->post != POST_DOOR : !recorded,
-              judged);
-    if (message != NULL) {
-        if (judged->verdict.reason == REASON_SPAM_TRAP && !message->trapped) {
-            message->trapped = true;
-            message->trap_number = judged->number;
-            message->trap_rule = judged->verdict.rule;
-        }
-        message_remember(message, mailbox, &judged->verdict, judged->number);
-    }
-out:
+    book_judge(engine->book, &hold, question, message, moment_now(), judged);
     slot_release(engine->slot, hold);
 }

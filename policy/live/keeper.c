@@ -22,6 +22,7 @@
 #include "core/policy_seal.h"
 #include "core/proof.h"
 #include "live/moment.h"
+#include "live/recorder.h"
 #include "store/policydb.h"
 
 enum {
@@ -63,6 +64,8 @@ struct keeper {
     char *policy_path, *folder, *state_folder, *last_good_path, *sequence_path, *report_path;
     struct slot *slot;
     struct sequence *sequence;
+    struct book *book;
+    struct recorder *recorder; /* NULL until the state directory can be used */
     keeper_tell *tell;
     void *context;
     pthread_t thread;
@@ -74,7 +77,7 @@ struct keeper {
     int64_t sealed_for, next_expiry;
     int64_t reminded, keep_again; /* steady clock */
     struct policydb *unkept;      /* the policy in force, not yet kept as the last good one */
-    struct told trouble, state_trouble, keep_trouble, expiry_trouble;
+    struct told trouble, state_trouble, record_trouble, keep_trouble, expiry_trouble;
     struct report report;
     atomic_bool stopping, look;
 };
@@ -366,6 +369,37 @@ static void reserve_numbers(struct keeper *keeper)
     }
 }
 
+static void tell_damage(void *context, const char *sentence)
+{
+    tell(context, LOG_ERR, sentence);
+}
+
+/* Opens the records as soon as the state directory is ours; then keeps room for more. */
+static void keep_records(struct keeper *keeper)
+{
+    struct why why = {""};
+    enum status status = STATUS_OK;
+
+    if (keeper->state_lock < 0) {
+        return;
+    }
+    if (keeper->recorder == NULL) {
+        status = recorder_open(keeper->state_folder, keeper->book, moment_now(), tell_damage,
+                               keeper, &keeper->recorder, &why);
+    }
+    if (keeper->recorder != NULL) {
+        struct hold hold = slot_acquire(keeper->slot);
+        status = recorder_step(keeper->recorder, hold.policy, &why);
+        slot_release(keeper->slot, hold);
+    }
+    if (status != STATUS_OK) {
+        tell_once(keeper, &keeper->record_trouble, LOG_ERR, why.text);
+    } else if (keeper->record_trouble.text[0] != '\0') {
+        keeper->record_trouble.text[0] = '\0';
+        tell(keeper, LOG_NOTICE, "decisions can be recorded again");
+    }
+}
+
 /* -- the report ----------------------------------------------------------------------------- */
 
 /* The sentence as a JSON string has it. */
@@ -393,8 +427,9 @@ static void write_report(struct keeper *keeper)
 {
     struct report *report = &keeper->report;
     char text[REPORT_ROOM], beside[REPORT_ROOM], refusal[1600], trouble[1600];
-    const char *state = keeper->state_trouble.text[0] != '\0' ? keeper->state_trouble.text
-                                                              : keeper->keep_trouble.text;
+    const char *state = keeper->state_trouble.text[0] != '\0'    ? keeper->state_trouble.text
+                        : keeper->record_trouble.text[0] != '\0' ? keeper->record_trouble.text
+                                                                 : keeper->keep_trouble.text;
 
     if (keeper->state_lock < 0) {
         return;
@@ -522,6 +557,7 @@ static void *keep(void *argument)
         }
         slot_sweep(keeper->slot);
         reserve_numbers(keeper);
+        keep_records(keeper);
         keep_last_good(keeper);
         write_report(keeper);
         remind(keeper);
@@ -559,6 +595,7 @@ static void keeper_free(struct keeper *keeper)
             close(files[i]);
         }
     }
+    recorder_close(keeper->recorder);
     policydb_close(keeper->unkept);
     free(keeper->policy_path);
     free(keeper->folder);
@@ -570,8 +607,8 @@ static void keeper_free(struct keeper *keeper)
 }
 
 enum status keeper_start(const char *policy_path, const char *state_path, struct slot *slot,
-                         struct sequence *sequence, keeper_tell *tell_function, void *context,
-                         struct keeper **started, struct why *why)
+                         struct sequence *sequence, struct book *book, keeper_tell *tell_function,
+                         void *context, struct keeper **started, struct why *why)
 {
     struct keeper *keeper = calloc(1, sizeof *keeper);
     enum status status = STATUS_BROKEN;
@@ -582,6 +619,7 @@ enum status keeper_start(const char *policy_path, const char *state_path, struct
     }
     keeper->slot = slot;
     keeper->sequence = sequence;
+    keeper->book = book;
     keeper->tell = tell_function;
     keeper->context = context;
     keeper->next_expiry = INT64_MAX;
@@ -620,6 +658,7 @@ enum status keeper_start(const char *policy_path, const char *state_path, struct
     }
     reserve_numbers(keeper);
     load(keeper);
+    keep_records(keeper);
     write_report(keeper);
     keeper->reminded = moment_now().steady;
     int code = pthread_create(&keeper->thread, NULL, keep, keeper);

@@ -4,6 +4,7 @@
 #define SEKISHO_KEEPER_H
 
 #include "core/status.h"
+#include "live/book.h"
 #include "live/sequence.h"
 #include "live/slot.h"
 
@@ -15,11 +16,11 @@ struct keeper;
 /* Looks once (policy.db, else the last good one of the state directory), reserves numbers, then
  * starts the thread. The state directory is made if its parent is there. Returns STATUS_BAD when
  * another process holds the state directory; a missing or bad policy, or a state directory that
- * cannot be written, is no failure: the keeper tells it and goes on trying. slot and sequence must
- * outlive it. */
+ * cannot be written, is no failure: the keeper tells it and goes on trying. slot, sequence and book
+ * must outlive it. */
 enum status keeper_start(const char *policy_path, const char *state_path, struct slot *slot,
-                         struct sequence *sequence, keeper_tell *tell, void *context,
-                         struct keeper **keeper, struct why *why);
+                         struct sequence *sequence, struct book *book, keeper_tell *tell,
+                         void *context, struct keeper **keeper, struct why *why);
 /* Looks at the policy now. Any thread. */
 void keeper_look(struct keeper *keeper);
 void keeper_stop(struct keeper *keeper);

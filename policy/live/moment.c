@@ -2,6 +2,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "live/moment.h"
 
+#include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 static int64_t milliseconds(clockid_t clock)
@@ -19,4 +21,18 @@ struct moment moment_now(void)
 #else
     return (struct moment){milliseconds(CLOCK_REALTIME), milliseconds(CLOCK_MONOTONIC)};
 #endif
+}
+
+void moment_boot(char name[MOMENT_BOOT])
+{
+    FILE *file = fopen("/proc/sys/kernel/random/boot_id", "re");
+
+    name[0] = '\0';
+    if (file != NULL) {
+        if (fgets(name, MOMENT_BOOT, file) == NULL) {
+            name[0] = '\0';
+        }
+        name[strcspn(name, "\n")] = '\0';
+        fclose(file);
+    }
 }

@@ -8,4 +8,8 @@
 /* Wall clock and CLOCK_BOOTTIME (or CLOCK_MONOTONIC where there is none), in milliseconds. */
 struct moment moment_now(void);
 
+enum { MOMENT_BOOT = 48 };
+/* Names the time since the machine was started, in which the steady clock goes on; "" = unknown. */
+void moment_boot(char name[MOMENT_BOOT]);
+
 #endif

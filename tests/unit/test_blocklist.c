@@ -325,6 +325,35 @@ static void test_pushed_out(void **state)
     assert_int_equal(blocklist_sweep(list, 0, rows, 2), 1);
     assert_int_equal(rows[0], 9);
     assert_int_equal(blocklist_changed(list, &block, 1), 0);
+    /* a block that brings a row of its own sets the other free */
+    block = block_of(2, 50, false, 1);
+    block.row = 10;
+    assert_true(blocklist_put(list, &block, false));
+    block.row = 11;
+    assert_true(blocklist_put(list, &block, false));
+    assert_int_equal(blocklist_sweep(list, 0, rows, 2), 1);
+    assert_int_equal(rows[0], 10);
+    blocklist_free(list);
+}
+
+/* The last fills the place of one that goes: what is to be written of it goes along. */
+static void test_moved(void **state)
+{
+    struct blocklist *list = blocklist_new(4);
+    struct block block = block_of(1, 50, false, 1), copies[4];
+
+    (void)state;
+    for (block.key = 1; block.key <= 3; block.key++)
+        assert_true(blocklist_put(list, &block, block.key == 3));
+    assert_true(blocklist_remove(list, 1)); /* 3, 2 */
+    assert_int_equal(blocklist_changed(list, copies, 4), 1);
+    assert_int_equal(copies[0].key, 3);
+    block.key = 3;
+    assert_true(blocklist_put(list, &block, true));
+    assert_true(put(list, 4, 60, false)); /* 3, 2, 4: the third place has nothing to write */
+    assert_int_equal(blocklist_changed(list, copies, 4), 1);
+    assert_int_equal(copies[0].key, 3);
+    assert_int_equal(blocklist_changed(list, copies, 4), 0);
     blocklist_free(list);
 }
 
@@ -436,9 +465,10 @@ static void test_allocations(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_lengths), cmocka_unit_test(test_stories),
-        cmocka_unit_test(test_written), cmocka_unit_test(test_pushed_out),
-        cmocka_unit_test(test_many),    cmocka_unit_test(test_allocations),
+        cmocka_unit_test(test_lengths),     cmocka_unit_test(test_stories),
+        cmocka_unit_test(test_written),     cmocka_unit_test(test_pushed_out),
+        cmocka_unit_test(test_moved),       cmocka_unit_test(test_many),
+        cmocka_unit_test(test_allocations),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -78,7 +78,7 @@ static void test_all_comes_back(void **state)
     uint64_t number = 0;
 
     (void)state;
-    assert_int_equal(message_begin(&message, 3), STATUS_OK);
+    assert_int_equal(message_begin(&message, "<a@far.example>", 15, 3), STATUS_OK);
     memset(&verdict, 0, sizeof verdict);
     verdict.action = ACTION_DEFER;
     verdict.reason = REASON_CLIENT_DEFERRED;
@@ -128,7 +128,7 @@ static void test_room(void **state)
     memset(&verdict, 0, sizeof verdict);
     assert_false(message_remember(&message, 1, &verdict, 1)); /* zeroed: no message */
     assert_false(message_recall(&message, 1, &back, &number));
-    assert_int_equal(message_begin(&message, 2), STATUS_OK);
+    assert_int_equal(message_begin(&message, "<a@far.example>", 15, 2), STATUS_OK);
     assert_true(message_remember(&message, 0, &verdict, 1)); /* no mailbox takes room, too */
     assert_true(message_remember(&message, 2, &verdict, 2));
     assert_false(message_remember(&message, 3, &verdict, 3));
@@ -137,14 +137,14 @@ static void test_room(void **state)
     assert_true(message_recall(&message, 2, &back, &number));
     message.trapped = true;
     message.trap_number = 9;
-    assert_int_equal(message_begin(&message, 2), STATUS_OK);
+    assert_int_equal(message_begin(&message, "<a@far.example>", 15, 2), STATUS_OK);
     assert_false(message.trapped);
     assert_int_equal(message.count, 0);
     assert_false(message_recall(&message, 2, &back, &number));
     message_end(&message);
     message_end(&message);
     assert_null(message.entries);
-    assert_int_equal(message_begin(&message, 0), STATUS_OK);
+    assert_int_equal(message_begin(&message, "<a@far.example>", 15, 0), STATUS_OK);
     assert_false(message_remember(&message, 1, &verdict, 1));
     message_end(&message);
 }

@@ -1,0 +1,985 @@
+/* Ledger, blocks and journal under one lock: ask, judge, charge, record; then answer. */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "live/book.h"
+
+#include <pthread.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/decide.h"
+
+enum {
+    BLOCKS_MOST = 100000,
+    TRAP_SECONDS = 86400, /* a login's second message to a trap within so long blocks it, */
+    TRAP_ALLOWED = 1      /* the first does not */
+};
+
+/* The count of a login's messages to traps: no rule of rate_limit has it. */
+#define TRAP_GROUP UINT64_C(0x7472617073)
+
+struct book {
+    pthread_mutex_t lock;
+    struct sequence *sequence;
+    struct ledger *ledger;
+    struct blocklist *blocks;
+    struct journal *journal; /* NULL: nothing can be recorded yet */
+    int64_t offset;          /* ledger's clock less steady clock */
+    unsigned char key[crypto_shorthash_KEYBYTES];
+};
+
+struct book *book_new(struct sequence *sequence, size_t keys_most)
+{
+    struct book *book = calloc(1, sizeof *book);
+    uint64_t seed = 0;
+
+    if (book == NULL) {
+        return NULL;
+    }
+    randombytes_buf(book->key, sizeof book->key);
+    randombytes_buf(&seed, sizeof seed);
+    book->sequence = sequence;
+    book->ledger = ledger_new(keys_most, seed);
+    book->blocks = blocklist_new(BLOCKS_MOST);
+    if (book->ledger == NULL || book->blocks == NULL ||
+        pthread_mutex_init(&book->lock, NULL) != 0) {
+        ledger_free(book->ledger);
+        blocklist_free(book->blocks);
+        free(book);
+        return NULL;
+    }
+    return book;
+}
+
+void book_free(struct book *book)
+{
+    if (book != NULL) {
+        ledger_free(book->ledger);
+        blocklist_free(book->blocks);
+        pthread_mutex_destroy(&book->lock);
+        free(book);
+    }
+}
+
+static void lock(struct book *book)
+{
+    pthread_mutex_lock(&book->lock);
+}
+
+static void unlock(struct book *book)
+{
+    pthread_mutex_unlock(&book->lock);
+}
+
+static int64_t clock_at(const struct book *book, struct moment now)
+{
+    int64_t time = now.steady + book->offset;
+
+    return time > 0 ? time : 0;
+}
+
+/* -- keys ----------------------------------------------------------------------------------- */
+
+/* Keyed hashes of the subjects, made once a recipient. */
+struct hashes {
+    uint64_t subject[SUBJECT_COUNT];
+};
+
+static uint64_t hash_of(const struct book *book, const void *bytes, size_t size)
+{
+    unsigned char out[crypto_shorthash_BYTES];
+    uint64_t hash;
+
+    crypto_shorthash(out, bytes, size, book->key);
+    memcpy(&hash, out, sizeof hash);
+    return hash != 0 ? hash : 1;
+}
+
+static uint64_t hash_subject(const struct book *book, const struct subjects *subjects,
+                             enum subject subject)
+{
+    unsigned char bytes[ADDRESS_FORM_ROOM + 2] = {(unsigned char)subject};
+    size_t size = 1;
+
+    switch (subject) {
+    case SUBJECT_CLIENT:
+        memcpy(bytes + 1, subjects->client.byte, sizeof subjects->client.byte);
+        bytes[1 + sizeof subjects->client.byte] = (unsigned char)subjects->prefix;
+        size = 2 + sizeof subjects->client.byte;
+        break;
+    case SUBJECT_IDENTITY:
+        size = 1 + strlen(subjects->login);
+        memcpy(bytes + 1, subjects->login, size - 1);
+        break;
+    case SUBJECT_SENDER:
+        size = 1 + strlen(subjects->sender);
+        memcpy(bytes + 1, subjects->sender, size - 1);
+        break;
+    default:
+        break;
+    }
+    return hash_of(book, bytes, size);
+}
+
+static void hash_subjects(const struct book *book, const struct subjects *subjects,
+                          struct hashes *hashes)
+{
+    memset(hashes, 0, sizeof *hashes);
+    for (unsigned s = 0; s < SUBJECT_COUNT; s++) {
+        if (subjects->counted[s]) {
+            hashes->subject[s] = hash_subject(book, subjects, (enum subject)s);
+        }
+    }
+}
+
+static struct ledger_key key_of(const struct book *book, uint64_t group, uint32_t seconds,
+                                uint64_t subject)
+{
+    uint64_t both[2] = {group, subject};
+
+    return (struct ledger_key){hash_of(book, both, sizeof both), group, seconds};
+}
+
+/* A block's key: of the client's network or the login, or of a client's right to relay. */
+static uint64_t block_key(const struct book *book, uint64_t subject, bool relay)
+{
+    uint64_t both[2] = {relay ? 1 : 0, subject};
+
+    return hash_of(book, both, sizeof both);
+}
+
+/* -- what is counted against a recipient ---------------------------------------------------- */
+
+/* A recipient on its way through the book. */
+struct passage {
+    struct book *book;
+    const struct policy *policy;
+    const struct question *question;
+    struct message *message;
+    struct moment now;
+    int64_t time; /* the ledger's */
+    struct judgement judgement;
+    struct subjects subjects;
+    struct hashes hashes;
+    struct usage usage;
+    struct ledger_key key[LIMITS_MOST]; /* of the usage's limits */
+    bool shadow;                        /* the check rate is only observed */
+    size_t charges;
+    struct charge charge[DECISION_CHARGES];
+    bool blocks;
+    struct block block;
+};
+
+static bool of_direction(enum direction direction, bool local)
+{
+    return direction == DIRECTION_ANY || (direction == DIRECTION_IN) == local;
+}
+
+/* Which limits there are, and their keys: what needs no lock. */
+static void find_limits(struct passage *passage)
+{
+    const struct facts *facts = passage->question->facts;
+    enum check_mode mode = policy_check_mode(passage->policy, CHECK_RATE, NULL);
+    struct limit limits[LIMITS_MOST];
+    struct usage *usage = &passage->usage;
+    size_t count = 0;
+
+    memset(usage, 0, offsetof(struct usage, limit));
+    policy_subjects(passage->policy, facts, passage->judgement.kind, passage->judgement.sender,
+                    &passage->subjects);
+    hash_subjects(passage->book, &passage->subjects, &passage->hashes);
+    passage->shadow = mode == MODE_OBSERVE;
+    if (mode != MODE_OFF) {
+        count = policy_limits(passage->policy, &passage->subjects, limits);
+    }
+    for (size_t i = 0; i < count; i++) {
+        const struct limit *limit = &limits[i];
+        bool refusals = limit->counts == COUNTS_REFUSALS;
+        if (!of_direction(limit->direction, passage->judgement.local) ||
+            (facts->post == POST_DOOR && !refusals)) {
+            continue;
+        }
+        struct limit_use *use = &usage->limit[usage->limits];
+        uint64_t group = passage->shadow ? ~limit->group : limit->group;
+        *use = (struct limit_use){.limit = *limit};
+        use->asked = !refusals && !(limit->counts == COUNTS_MESSAGES && passage->message != NULL &&
+                                    passage->message->charged[limit->direction]);
+        passage->key[usage->limits++] =
+            key_of(passage->book, group, limit->seconds, passage->hashes.subject[limit->subject]);
+    }
+}
+
+static struct blocked find_block(const struct passage *passage, enum subject subject, bool relay)
+{
+    const struct book *book = passage->book;
+    uint64_t hash = passage->hashes.subject[subject];
+    const struct block *block =
+        hash != 0 ? blocklist_find(book->blocks, block_key(book, hash, relay), passage->time)
+                  : NULL;
+
+    return block != NULL ? (struct blocked){true, block->rule}
+                         : (struct blocked){false, {TABLE_NONE, 0}};
+}
+
+/* How far the limits are used, and who is blocked: under the lock. */
+static void find_usage(struct passage *passage)
+{
+    struct usage *usage = &passage->usage;
+
+    usage->client = find_block(passage, SUBJECT_CLIENT, false);
+    usage->relay = find_block(passage, SUBJECT_CLIENT, true);
+    usage->identity = find_block(passage, SUBJECT_IDENTITY, false);
+    for (size_t i = 0; i < usage->limits; i++) {
+        struct limit_use *use = &usage->limit[i];
+        use->count = ledger_count(passage->book->ledger, &passage->key[i], passage->time);
+        if (use->asked && use->count >= use->limit.allowed && use->limit.allowed > 0) {
+            use->wait = ledger_wait(passage->book->ledger, &passage->key[i], use->limit.allowed - 1,
+                                    passage->time);
+        }
+    }
+}
+
+/* -- what follows from the verdict ----------------------------------------------------------- */
+
+static void charge(struct passage *passage, const struct ledger_key *key, enum subject subject,
+                   uint64_t allowed)
+{
+    if (passage->charges < DECISION_CHARGES) {
+        passage->charge[passage->charges++] = (struct charge){
+            key->hash, key->group, passage->time, allowed, key->seconds, 1, (unsigned char)subject};
+    }
+}
+
+/* Blocks the subject for so long, unless it is blocked already: who goes on does not renew it. */
+static void block(struct passage *passage, enum subject subject, int64_t seconds,
+                  const struct verdict *verdict, struct rule rule, enum reason reason)
+{
+    struct book *book = passage->book;
+    const struct facts *facts = passage->question->facts;
+    struct block *made = &passage->block;
+    uint64_t key = block_key(book, passage->hashes.subject[subject], false);
+    int64_t longest = policy_number(passage->policy, SETTING_BLOCK_LONGEST);
+    unsigned strikes = 1;
+
+    (void)verdict;
+    if (passage->blocks || passage->hashes.subject[subject] == 0 ||
+        (subject == SUBJECT_CLIENT && ip_is_loopback(&facts->client)) ||
+        blocklist_find(book->blocks, key, passage->time) != NULL) {
+        return;
+    }
+    int64_t length = blocklist_length(book->blocks, key, seconds, longest, passage->time, &strikes);
+    memset(made, 0, sizeof *made);
+    made->key = key;
+    subject_text(&passage->subjects, subject, made->subject);
+    made->since = passage->now.wall;
+    made->until = passage->now.wall + length * 1000;
+    made->until_steady = passage->time + length * 1000;
+    made->strikes = strikes;
+    made->reason = reason;
+    made->rule = rule;
+    passage->blocks = true;
+}
+
+/* Does this refusal count? (1-product.md 1.4, Counting.) */
+static bool refusal_counts(const struct passage *passage, const struct verdict *verdict)
+{
+    bool by_mta = passage->question->refused == REFUSED_BY_MTA;
+    bool bounce =
+        passage->judgement.kind == KIND_STRANGER && passage->judgement.sender->kind == ADDRESS_NULL;
+
+    if (passage->question->refused == REFUSED_BY_DOOR) {
+        return false; /* the door has counted it */
+    }
+    if (verdict->action == ACTION_PASS) {
+        return by_mta && !bounce;
+    }
+    if (verdict->action != ACTION_REFUSE) {
+        return false;
+    }
+    switch (verdict->check) {
+    case CHECK_ADDRESS:
+    case CHECK_SENDER:
+    case CHECK_HELO:
+        return true;
+    case CHECK_RELAY:
+        return verdict->reason != REASON_RELAY_SUSPENDED;
+    case CHECK_TRAP:
+        return !bounce;
+    default:
+        return false;
+    }
+}
+
+static void charge_refusal(struct passage *passage, const struct verdict *verdict)
+{
+    for (size_t i = 0; i < passage->usage.limits; i++) {
+        const struct limit_use *use = &passage->usage.limit[i];
+        if (use->limit.counts != COUNTS_REFUSALS) {
+            continue;
+        }
+        charge(passage, &passage->key[i], use->limit.subject, use->limit.allowed);
+        if (use->count + 1 > use->limit.allowed && !passage->shadow) {
+            static const enum reason reasons[] = {REASON_RATE_CLIENT, REASON_RATE_IDENTITY};
+            block(passage, use->limit.subject, use->limit.block_for, verdict, use->limit.rule,
+                  reasons[use->limit.subject == SUBJECT_IDENTITY]);
+        }
+    }
+}
+
+static void charge_pass(struct passage *passage)
+{
+    struct message *message = passage->message;
+
+    if (message == NULL || passage->question->refused != REFUSED_BY_NOBODY ||
+        passage->judgement.kind == KIND_SUBMISSION) {
+        return;
+    }
+    for (size_t i = 0; i < passage->usage.limits; i++) {
+        const struct limit_use *use = &passage->usage.limit[i];
+        if (use->asked) {
+            charge(passage, &passage->key[i], use->limit.subject, use->limit.allowed);
+        }
+    }
+}
+
+/* A trap blocks a stranger's client (not for a bounce, not one that an accept row holds), and a
+ * login at its second message. */
+static void follow_trap(struct passage *passage, const struct verdict *verdict)
+{
+    const struct facts *facts = passage->question->facts;
+    int64_t seconds = policy_trap_block(passage->policy, verdict->rule);
+    struct rule listed = {TABLE_NONE, 0};
+
+    if (passage->judgement.login) {
+        struct ledger_key key = key_of(passage->book, TRAP_GROUP, TRAP_SECONDS,
+                                       passage->hashes.subject[SUBJECT_IDENTITY]);
+        uint64_t before = ledger_count(passage->book->ledger, &key, passage->time);
+        charge(passage, &key, SUBJECT_IDENTITY, TRAP_ALLOWED);
+        if (before >= TRAP_ALLOWED) {
+            block(passage, SUBJECT_IDENTITY, seconds, verdict, verdict->rule, REASON_SPAM_TRAP);
+        }
+    } else if (passage->judgement.kind == KIND_STRANGER && facts->client_known &&
+               passage->judgement.sender->kind == ADDRESS_MAILBOX &&
+               !(policy_listed(passage->policy, &facts->client, false, &listed) == LISTING_ACCEPT &&
+                 listed.table == TABLE_IP_RANGE)) {
+        block(passage, SUBJECT_CLIENT, seconds, verdict, verdict->rule, REASON_SPAM_TRAP);
+    }
+}
+
+/* Charges and blocks, as a list: nothing is changed yet. */
+static void find_consequences(struct passage *passage, const struct verdict *verdict)
+{
+    if (verdict->action == ACTION_PASS && passage->question->refused == REFUSED_BY_NOBODY) {
+        charge_pass(passage);
+    } else if (refusal_counts(passage, verdict)) {
+        charge_refusal(passage, verdict);
+    }
+    if (verdict->check == CHECK_TRAP && verdict->action == ACTION_REFUSE) {
+        follow_trap(passage, verdict);
+    }
+    if (verdict->check == CHECK_RATE && verdict->action == ACTION_REFUSE) {
+        for (size_t i = 0; i < passage->usage.limits; i++) {
+            const struct limit *limit = &passage->usage.limit[i].limit;
+            if (limit->rule.row == verdict->rule.row && limit->then == THEN_BLOCK) {
+                block(passage, limit->subject, limit->block_for, verdict, limit->rule,
+                      verdict->reason);
+            }
+        }
+    }
+}
+
+static void subject_of_charge(const struct passage *passage, enum subject subject,
+                              char text[SUBJECT_TEXT])
+{
+    text[0] = '\0';
+    if (passage->subjects.counted[subject]) {
+        subject_text(&passage->subjects, subject, text);
+    }
+}
+
+/* Changes ledger and list as the record says. */
+static void apply(struct passage *passage, struct judged *judged, uint64_t record)
+{
+    struct book *book = passage->book;
+    char text[SUBJECT_TEXT];
+
+    for (size_t i = 0; i < passage->charges; i++) {
+        const struct charge *one = &passage->charge[i];
+        struct ledger_key key = {one->hash, one->group, one->seconds};
+        subject_of_charge(passage, (enum subject)one->subject, text);
+        ledger_charge(book->ledger, &key, text, one->allowed, one->amount, one->at, passage->time,
+                      record);
+    }
+    if (passage->blocks) {
+        passage->block.number = judged->number;
+        if (blocklist_put(book->blocks, &passage->block, true)) {
+            memcpy(judged->blocked, passage->block.subject, sizeof judged->blocked);
+        }
+    }
+}
+
+/* -- the record ------------------------------------------------------------------------------ */
+
+static struct text text_from(const char *text)
+{
+    return (struct text){text, strlen(text)};
+}
+
+static bool append(struct book *book, const struct decision *decision, bool urgent,
+                   uint64_t *record)
+{
+    unsigned char bytes[DECISION_RECORD];
+    struct why why;
+    size_t size;
+
+    *record = 0;
+    return book->journal != NULL && journal_ready(book->journal, urgent) &&
+           (size = decision_write(decision, bytes)) > 0 &&
+           journal_append(book->journal, bytes, size, urgent, record, &why) == STATUS_OK;
+}
+
+/* Writes the decision down. False: that cannot be done. */
+static bool write_decision(struct passage *passage, const struct judged *judged, uint64_t *record)
+{
+    const struct facts *facts = passage->question->facts;
+    const struct verdict *verdict = &judged->verdict;
+    char row_text[RULE_TEXT] = "", observed_text[RULE_TEXT] = "";
+    char subject[SUBJECT_COUNT][SUBJECT_TEXT];
+    bool needed[SUBJECT_COUNT] = {false};
+    struct decision decision;
+
+    memset(&decision, 0, sizeof decision);
+    decision.kind = RECORD_DECISION;
+    decision.wall = passage->now.wall;
+    decision.steady = passage->time;
+    decision.number = judged->number;
+    decision.generation = judged->generation;
+    decision.post = facts->post;
+    decision.client_known = facts->client_known;
+    decision.listener_known = facts->listener_known;
+    decision.submission = facts->submission;
+    decision.not_for_mta = facts->not_for_mta;
+    decision.mta_refused = passage->question->refused == REFUSED_BY_MTA;
+    decision.client = facts->client;
+    decision.listener = facts->listener;
+    decision.client_name = (struct kept_text){facts->client_name, 0};
+    decision.helo = (struct kept_text){facts->helo, 0};
+    decision.host = (struct kept_text){facts->host, 0};
+    decision.login = (struct kept_text){facts->login, 0};
+    decision.sender = (struct kept_text){facts->sender, 0};
+    decision.recipient = (struct kept_text){facts->recipient, 0};
+    decision.session = text_from(passage->question->session);
+    decision.queue = text_from(passage->question->queue);
+    decision.verdict = *verdict;
+    if (passage->policy != NULL) {
+        if (verdict->rule.table != TABLE_NONE) {
+            policy_rule_text(passage->policy, verdict->rule, row_text);
+        }
+        if (verdict->observed) {
+            policy_rule_text(passage->policy, verdict->observed_rule, observed_text);
+        }
+        needed[verdict->limit.subject] = verdict->limit.rule.table != TABLE_NONE;
+    }
+    decision.row_text = text_from(row_text);
+    decision.observed_row_text = text_from(observed_text);
+    for (size_t i = 0; i < passage->charges; i++) {
+        needed[passage->charge[i].subject] = true;
+    }
+    for (unsigned s = 0; s < SUBJECT_COUNT; s++) {
+        subject[s][0] = '\0';
+        if (needed[s]) {
+            subject_of_charge(passage, (enum subject)s, subject[s]);
+        }
+        decision.subject[s] = text_from(subject[s]);
+    }
+    decision.charges = passage->charges;
+    decision.charge_list = passage->charge;
+    decision.blocks = passage->blocks;
+    decision.block_subject = text_from("");
+    if (passage->blocks) {
+        decision.block_until = passage->block.until;
+        decision.block_until_steady = passage->block.until_steady;
+        decision.block_strikes = passage->block.strikes;
+        decision.block_subject = text_from(passage->block.subject);
+    }
+    decision.lifted = text_from("");
+    return append(passage->book, &decision, false, record);
+}
+
+/* Number, record, then ledger and blocks. A permission that nobody can account for is not given. */
+static void settle(struct passage *passage, struct judged *judged)
+{
+    struct book *book = passage->book;
+    const struct facts *facts = passage->question->facts;
+    bool pass = judged->verdict.action == ACTION_PASS;
+    bool recorded = pass ? facts->post != POST_DOOR : passage->question->refused != REFUSED_BY_DOOR;
+    bool written = false;
+    uint64_t record = 0;
+
+    if (recorded && book->journal != NULL && journal_ready(book->journal, false)) {
+        judged->number = sequence_take(book->sequence);
+        written = judged->number != 0 && write_decision(passage, judged, &record);
+    }
+    if (recorded && !written) {
+        judged->number = 0;
+        if (pass && judged->verdict.reason != REASON_PASS_SUBMISSION) {
+            decide_nothing(REASON_NO_RECORD, &judged->verdict);
+            passage->charges = 0;
+            passage->blocks = false;
+            return;
+        }
+    }
+    apply(passage, judged, record);
+    if (pass && passage->message != NULL && passage->question->refused == REFUSED_BY_NOBODY) {
+        struct message *message = passage->message;
+        for (size_t i = 0; i < passage->charges; i++) {
+            message_charge(message, &passage->charge[i]);
+        }
+        message->charged[DIRECTION_ANY] = true;
+        message->charged[judged->verdict.recipient_local ? DIRECTION_IN : DIRECTION_OUT] = true;
+    }
+}
+
+/* -- the SMTP path --------------------------------------------------------------------------- */
+
+static void take_help_url(const struct policy *policy, struct judged *judged)
+{
+    if (policy != NULL) {
+        snprintf(judged->help_url, sizeof judged->help_url, "%s",
+                 policy_text(policy, SETTING_HELP_URL));
+    }
+}
+
+static void no_policy(const struct facts *facts, struct verdict *verdict)
+{
+    decide_nothing(facts->submission ? REASON_PASS_SUBMISSION : REASON_NO_POLICY, verdict);
+    if (facts->submission) {
+        verdict->kind = KIND_SUBMISSION;
+    }
+}
+
+/* A message that has met a trap is refused whole. */
+static void follow_message(struct passage *passage, struct judged *judged)
+{
+    struct message *message = passage->message;
+
+    if (message->trapped && judged->verdict.action == ACTION_PASS &&
+        !passage->question->facts->submission) {
+        bool local = judged->verdict.recipient_local;
+        enum sender_kind kind = judged->verdict.kind;
+        decide_nothing(REASON_SPAM_TRAP, &judged->verdict);
+        judged->verdict.rule = message->trap_rule;
+        judged->verdict.recipient_local = local;
+        judged->verdict.kind = kind;
+    }
+}
+
+void book_judge(struct book *book, const struct hold *hold, const struct question *question,
+                struct message *message, struct moment now, struct judged *judged)
+{
+    struct facts facts = *question->facts;
+    struct question asked = *question;
+    struct passage passage;
+    struct address recipient;
+    uint64_t mailbox = 0;
+    size_t most = message != NULL ? message->room : 0;
+
+    memset(judged, 0, sizeof *judged);
+    judged->generation = hold->generation;
+    take_help_url(hold->policy, judged);
+    asked.facts = &facts;
+    passage.book = book;
+    passage.policy = hold->policy;
+    passage.question = &asked;
+    passage.message = message;
+    passage.now = now;
+    passage.charges = 0;
+    passage.blocks = false;
+    memset(passage.subjects.counted, 0, sizeof passage.subjects.counted);
+    if (message != NULL) {
+        address_parse(facts.recipient.bytes, facts.recipient.size, &recipient);
+        facts.recipient_address = &recipient;
+        facts.sender_address = message->start != NULL ? &message->start->sender : NULL;
+        mailbox = message_mailbox(&recipient);
+        if (message_recall(message, mailbox, &judged->verdict, &judged->number)) {
+            judged->repeated = true;
+            return;
+        }
+    }
+    bool judging = hold->policy != NULL;
+    if (judging) {
+        size_t allowed = (size_t)policy_number(hold->policy, SETTING_RECIPIENTS_MOST);
+        most = allowed < most ? allowed : most;
+        judging = message == NULL || message->count < most || facts.submission;
+    }
+    if (judging) {
+        judgement_begin(hold->policy, &facts, &passage.judgement);
+        find_limits(&passage);
+    }
+    lock(book);
+    passage.time = clock_at(book, now);
+    if (judging) {
+        find_usage(&passage);
+        judgement_end(&passage.judgement, &passage.usage, &judged->verdict);
+        find_consequences(&passage, &judged->verdict);
+        if (message != NULL) {
+            size_t charges = passage.charges;
+            follow_message(&passage, judged);
+            passage.charges =
+                judged->verdict.reason == REASON_SPAM_TRAP && judged->verdict.check == CHECK_NONE
+                    ? 0
+                    : charges;
+        }
+    } else if (hold->policy == NULL) {
+        no_policy(&facts, &judged->verdict);
+    } else {
+        decide_nothing(REASON_TOO_MANY_RECIPIENTS, &judged->verdict);
+    }
+    settle(&passage, judged);
+    unlock(book);
+    if (message != NULL) {
+        if (judged->verdict.reason == REASON_SPAM_TRAP && !message->trapped) {
+            message->trapped = true;
+            message->trap_number = judged->number;
+            message->trap_rule = judged->verdict.rule;
+        }
+        message_remember(message, mailbox, &judged->verdict, judged->number);
+    }
+}
+
+void book_trouble(struct book *book, enum reason reason, struct moment now, struct judged *judged)
+{
+    static const struct facts nothing = {
+        .client_name = {"", 0},
+        .helo = {"", 0},
+        .host = {"", 0},
+        .login = {"", 0},
+        .sender = {"", 0},
+        .recipient = {"", 0},
+    };
+    const struct question question = {&nothing, "", "", REFUSED_BY_NOBODY};
+    struct passage passage;
+
+    passage.book = book;
+    passage.policy = NULL;
+    passage.question = &question;
+    passage.message = NULL;
+    passage.now = now;
+    passage.charges = 0;
+    passage.blocks = false;
+    memset(passage.subjects.counted, 0, sizeof passage.subjects.counted);
+    decide_nothing(reason, &judged->verdict);
+    lock(book);
+    passage.time = clock_at(book, now);
+    settle(&passage, judged);
+    unlock(book);
+}
+
+/* Gives back what the message was charged: as many records as it takes. */
+static void give_back(struct book *book, const struct message_start *start, int64_t time,
+                      uint64_t record, size_t from, size_t count)
+{
+    for (size_t i = from; i < from + count; i++) {
+        const struct charge *one = &start->charge[i];
+        struct ledger_key key = {one->hash, one->group, one->seconds};
+        ledger_refund(book->ledger, &key, one->amount, one->at, time, record);
+    }
+}
+
+void book_end(struct book *book, struct message *message, enum outcome outcome, const char *queue,
+              struct moment now)
+{
+    uint64_t numbers[DECISION_NUMBERS];
+    struct message_start *start = message->start;
+    size_t from = 0, count;
+    struct decision end;
+    uint64_t record;
+
+    if (start == NULL || (message->count == 0 && start->charges == 0)) {
+        return;
+    }
+    memset(&end, 0, sizeof end);
+    end.kind = RECORD_END;
+    end.wall = now.wall;
+    end.outcome = outcome;
+    end.queue = text_from(queue);
+    end.charges = outcome == OUTCOME_ACCEPTED ? 0 : start->charges;
+    end.charge_list = start->charge;
+    end.number_list = numbers;
+    lock(book);
+    end.steady = clock_at(book, now);
+    while ((count = message_numbers(message, &from, numbers, DECISION_NUMBERS)) > 0 ||
+           end.charges > 0) {
+        end.numbers = count;
+        append(book, &end, true, &record);
+        give_back(book, start, end.steady, record, 0, end.charges);
+        end.charges = 0;
+    }
+    unlock(book);
+    start->charges = 0;
+    message->count = 0;
+}
+
+/* -- the keeper ------------------------------------------------------------------------------ */
+
+void book_set_clock(struct book *book, bool same_boot, int64_t steady_offset, int64_t ledger,
+                    int64_t wall, struct moment now)
+{
+    int64_t passed = now.wall > wall ? now.wall - wall : 0;
+
+    lock(book);
+    book->offset = steady_offset;
+    if (!same_boot || now.steady + book->offset < ledger) {
+        book->offset = ledger + (same_boot ? 0 : passed) - now.steady;
+    }
+    unlock(book);
+}
+
+int64_t book_clock_offset(struct book *book)
+{
+    lock(book);
+    int64_t offset = book->offset;
+    unlock(book);
+    return offset;
+}
+
+int64_t book_clock(struct book *book, struct moment now)
+{
+    lock(book);
+    int64_t time = clock_at(book, now);
+    unlock(book);
+    return time;
+}
+
+void book_set_key(struct book *book, const unsigned char key[16])
+{
+    lock(book);
+    memcpy(book->key, key, sizeof book->key);
+    unlock(book);
+}
+
+bool book_restore_counter(struct book *book, const struct ledger_row *row, struct moment now)
+{
+    lock(book);
+    bool restored = ledger_restore(book->ledger, row, clock_at(book, now));
+    unlock(book);
+    return restored;
+}
+
+/* The key of a block, by the hash of a charge's subject that stands in the record; the subject's
+ * text is what state.db knows it by. */
+void book_restore_record(struct book *book, const struct decision *record, uint64_t number,
+                         uint64_t blocks_record, struct moment now)
+{
+    char text[SUBJECT_TEXT];
+
+    lock(book);
+    int64_t time = clock_at(book, now);
+    for (size_t i = 0; i < record->charges; i++) {
+        const struct charge *one = &record->charge_list[i];
+        struct ledger_key key = {one->hash, one->group, one->seconds};
+        if (record->kind == RECORD_END) {
+            ledger_refund(book->ledger, &key, one->amount, one->at, time, number);
+            continue;
+        }
+        snprintf(text, sizeof text, "%.*s", (int)record->subject[one->subject].size,
+                 record->subject[one->subject].bytes);
+        if (record->kind == RECORD_RESET) {
+            ledger_reset(book->ledger, &key, text, time, number);
+        } else {
+            ledger_charge(book->ledger, &key, text, one->allowed, one->amount, one->at, time,
+                          number);
+        }
+    }
+    if (record->kind == RECORD_DECISION && record->blocks && number > blocks_record &&
+        record->block_until_steady > time) {
+        struct block made;
+        memset(&made, 0, sizeof made);
+        snprintf(made.subject, sizeof made.subject, "%.*s", (int)record->block_subject.size,
+                 record->block_subject.bytes);
+        made.since = record->wall;
+        made.until = record->block_until;
+        made.until_steady = record->block_until_steady;
+        made.strikes = record->block_strikes;
+        made.reason = record->verdict.reason;
+        made.rule = record->verdict.rule;
+        made.number = record->number;
+        unlock(book);
+        struct why why;
+        if (book_block_key(book, NULL, made.subject, &made, &why) == STATUS_OK) {
+            book_block(book, &made, true);
+        }
+        return;
+    }
+    unlock(book);
+}
+
+void book_attach(struct book *book, struct journal *journal)
+{
+    lock(book);
+    book->journal = journal;
+    unlock(book);
+}
+
+size_t book_counters(struct book *book, struct ledger_row *rows, size_t room, size_t *cursor)
+{
+    lock(book);
+    size_t count = ledger_changed(book->ledger, rows, room, cursor);
+    unlock(book);
+    return count;
+}
+
+void book_touch(struct book *book)
+{
+    lock(book);
+    ledger_touch(book->ledger);
+    blocklist_touch(book->blocks);
+    unlock(book);
+}
+
+size_t book_keys(struct book *book, size_t *bytes)
+{
+    lock(book);
+    size_t count = ledger_keys(book->ledger);
+    *bytes = ledger_size(book->ledger);
+    unlock(book);
+    return count;
+}
+
+size_t book_blocks(struct book *book, struct block *blocks, size_t room)
+{
+    lock(book);
+    size_t count = blocklist_changed(book->blocks, blocks, room);
+    unlock(book);
+    return count;
+}
+
+size_t book_sweep(struct book *book, struct moment now, int64_t *rows, size_t room)
+{
+    lock(book);
+    size_t count = blocklist_sweep(book->blocks, clock_at(book, now), rows, room);
+    unlock(book);
+    return count;
+}
+
+void book_block_written(struct book *book, uint64_t key, int64_t row)
+{
+    lock(book);
+    blocklist_written(book->blocks, key, row);
+    unlock(book);
+}
+
+size_t book_blocked(struct book *book, struct moment now)
+{
+    size_t count = 0;
+
+    lock(book);
+    int64_t time = clock_at(book, now);
+    for (size_t i = 0; i < blocklist_count(book->blocks); i++) {
+        const struct block *one = blocklist_at(book->blocks, i);
+        count += one != NULL && one->until_steady > time;
+    }
+    unlock(book);
+    return count;
+}
+
+bool book_block_at(struct book *book, size_t n, struct block *block)
+{
+    lock(book);
+    const struct block *found = blocklist_at(book->blocks, n);
+    if (found != NULL) {
+        *block = *found;
+    }
+    unlock(book);
+    return found != NULL;
+}
+
+enum status book_block_key(struct book *book, const struct policy *policy, const char *subject,
+                           struct block *block, struct why *why)
+{
+    struct subjects subjects;
+    char text[SUBJECT_TEXT];
+    bool relay = false;
+    enum status status = subject_parse(policy, subject, &subjects, &relay, text, why);
+
+    if (status != STATUS_OK) {
+        return status;
+    }
+    lock(book);
+    enum subject kind = subjects.counted[SUBJECT_IDENTITY] ? SUBJECT_IDENTITY : SUBJECT_CLIENT;
+    block->key = block_key(book, hash_subject(book, &subjects, kind), relay);
+    unlock(book);
+    memcpy(block->subject, text,
+           sizeof text < sizeof block->subject ? sizeof text : sizeof block->subject);
+    return STATUS_OK;
+}
+
+bool book_block(struct book *book, const struct block *block, bool changed)
+{
+    lock(book);
+    bool put = blocklist_put(book->blocks, block, changed);
+    unlock(book);
+    return put;
+}
+
+bool book_lift(struct book *book, uint64_t key)
+{
+    lock(book);
+    bool removed = blocklist_remove(book->blocks, key);
+    unlock(book);
+    return removed;
+}
+
+enum status book_reset(struct book *book, const struct policy *policy, const char *subject,
+                       struct moment now, size_t *counts, struct why *why)
+{
+    struct subjects subjects;
+    struct limit limits[LIMITS_MOST];
+    struct charge charges[DECISION_CHARGES];
+    char text[SUBJECT_TEXT];
+    struct decision reset;
+    bool relay = false;
+    uint64_t record = 0;
+    enum status status = subject_parse(policy, subject, &subjects, &relay, text, why);
+
+    *counts = 0;
+    if (status != STATUS_OK) {
+        return status;
+    }
+    if (relay) {
+        return why_set(why, STATUS_BAD, "%.100s: has no counts; write client:IP or identity:NAME",
+                       subject);
+    }
+    enum subject kind = subjects.counted[SUBJECT_IDENTITY] ? SUBJECT_IDENTITY : SUBJECT_CLIENT;
+    size_t count = policy_limits(policy, &subjects, limits);
+    memset(&reset, 0, sizeof reset);
+    reset.kind = RECORD_RESET;
+    reset.wall = now.wall;
+    reset.charge_list = charges;
+    reset.lifted = text_from(text);
+    lock(book);
+    reset.steady = clock_at(book, now);
+    uint64_t hash = hash_subject(book, &subjects, kind);
+    for (size_t i = 0; i < count && reset.charges + 1 < DECISION_CHARGES; i++) {
+        struct ledger_key key = key_of(book, limits[i].group, limits[i].seconds, hash);
+        charges[reset.charges++] = (struct charge){key.hash,    key.group, reset.steady,       0,
+                                                   key.seconds, 0,         (unsigned char)kind};
+    }
+    if (kind == SUBJECT_IDENTITY) {
+        struct ledger_key key = key_of(book, TRAP_GROUP, TRAP_SECONDS, hash);
+        charges[reset.charges++] = (struct charge){key.hash,    key.group, reset.steady,       0,
+                                                   key.seconds, 0,         (unsigned char)kind};
+    }
+    if (append(book, &reset, true, &record)) {
+        for (size_t i = 0; i < reset.charges; i++) {
+            struct ledger_key key = {charges[i].hash, charges[i].group, charges[i].seconds};
+            ledger_reset(book->ledger, &key, text, reset.steady, record);
+        }
+        *counts = reset.charges;
+    } else {
+        status = why_set(why, STATUS_BUSY, "nothing can be recorded just now, try again");
+    }
+    unlock(book);
+    return status;
+}

@@ -1,0 +1,28 @@
+/* What the book has on disk: the journal's upkeep, and counts and blocks back after a restart. */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef SEKISHO_RECORDER_H
+#define SEKISHO_RECORDER_H
+
+#include "core/policy.h"
+#include "core/status.h"
+#include "live/book.h"
+
+/* Owns the journal of a state directory, which the caller holds for itself. */
+struct recorder;
+
+/* Reads the key of the hashes and the clock (made if they are not there), puts back into the book
+ * what the records say, attaches the journal. tell is told of damage. STATUS_BROKEN: not now, try
+ * again later; nothing is attached then. */
+enum status recorder_open(const char *folder, struct book *book, struct moment now,
+                          void (*tell)(void *context, const char *sentence), void *context,
+                          struct recorder **recorder, struct why *why);
+/* Once a second: brings records to the disk, prepares room for more, and lets the oldest go when
+ * more than ring_size wait. policy may be NULL. STATUS_BROKEN: no space; the book goes on in the
+ * room that is there. */
+enum status recorder_step(struct recorder *recorder, const struct policy *policy, struct why *why);
+/* Records that are on disk. */
+size_t recorder_records(const struct recorder *recorder);
+/* Detaches and closes; nothing is lost. NULL is allowed. */
+void recorder_close(struct recorder *recorder);
+
+#endif
