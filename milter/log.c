@@ -305,6 +305,9 @@ void log_decision(const char *where, const char *session, const char *queue,
     if (mta_refused) {
         add_word(&line, " mta=refused");
     }
+    if (judged->blocked[0] != '\0') {
+        add_id(&line, " blocked=", judged->blocked);
+    }
     end(verdict->action == ACTION_PASS ? LOG_INFO : LOG_NOTICE, &line);
 }
 

@@ -514,21 +514,20 @@ static void settle(struct passage *passage, struct judged *judged)
     const struct facts *facts = passage->question->facts;
     bool pass = judged->verdict.action == ACTION_PASS;
     bool recorded = pass ? facts->post != POST_DOOR : passage->question->refused != REFUSED_BY_DOOR;
-    bool written = false;
+    bool possible = book->journal != NULL && journal_ready(book->journal, false) &&
+                    sequence_ready(book->sequence);
     uint64_t record = 0;
 
-    if (recorded && book->journal != NULL && journal_ready(book->journal, false)) {
+    if (recorded && possible) {
         judged->number = sequence_take(book->sequence);
-        written = judged->number != 0 && write_decision(passage, judged, &record);
+        possible = judged->number != 0 && write_decision(passage, judged, &record);
+        judged->number = possible ? judged->number : 0;
     }
-    if (recorded && !written) {
-        judged->number = 0;
-        if (pass && judged->verdict.reason != REASON_PASS_SUBMISSION) {
-            decide_nothing(REASON_NO_RECORD, &judged->verdict);
-            passage->charges = 0;
-            passage->blocks = false;
-            return;
-        }
+    if (pass && !possible && judged->verdict.reason != REASON_PASS_SUBMISSION) {
+        decide_nothing(REASON_NO_RECORD, &judged->verdict);
+        passage->charges = 0;
+        passage->blocks = false;
+        return;
     }
     apply(passage, judged, record);
     if (pass && passage->message != NULL && passage->question->refused == REFUSED_BY_NOBODY) {

@@ -1,0 +1,268 @@
+/* The book: limits, blocks and traps as sessions meet them, and what a restart finds again. */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <dirent.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "core/policy_seal.h"
+#include "live/book.h"
+#include "live/recorder.h"
+#include "rows.h"
+
+struct desk {
+    char folder[64];
+    struct sequence sequence;
+    struct book *book;
+    struct recorder *recorder;
+    struct policy *policy;
+    struct moment now;
+};
+
+static void open_book(struct desk *desk)
+{
+    struct why why = {""};
+
+    desk->book = book_new(&desk->sequence, 1000);
+    assert_non_null(desk->book);
+    if (recorder_open(desk->folder, desk->book, desk->now, NULL, NULL, &desk->recorder, &why) !=
+        STATUS_OK) {
+        fail_msg("%s", why.text);
+    }
+}
+
+static void close_book(struct desk *desk)
+{
+    recorder_close(desk->recorder);
+    book_free(desk->book);
+}
+
+static void desk_open(struct desk *desk, const struct row *rows)
+{
+    memset(desk, 0, sizeof *desk);
+    snprintf(desk->folder, sizeof desk->folder, "/tmp/test_book.XXXXXX");
+    assert_non_null(mkdtemp(desk->folder));
+    desk->sequence.next = 1;
+    desk->sequence.limit = 100000;
+    desk->now = (struct moment){ROWS_NOW, 1000000};
+    desk->policy = rows_policy(rows, ROWS_NOW);
+    assert_non_null(desk->policy);
+    message_hash_start();
+    open_book(desk);
+}
+
+static void desk_close(struct desk *desk)
+{
+    char path[400];
+
+    close_book(desk);
+    policy_free(desk->policy);
+    for (int i = 0; i < 2; i++) {
+        snprintf(path, sizeof path, "%s%s", desk->folder, i == 0 ? "/journal" : "");
+        DIR *folder = opendir(path);
+        struct dirent *entry;
+        while (folder != NULL && (entry = readdir(folder)) != NULL) {
+            char file[800];
+            snprintf(file, sizeof file, "%s/%s", path, entry->d_name);
+            unlink(file);
+        }
+        if (folder != NULL) {
+            closedir(folder);
+        }
+        rmdir(path);
+    }
+}
+
+/* One recipient of a message of its own; the outcome is what becomes of the message. */
+static struct judged send_one(struct desk *desk, const char *client, const char *login,
+                              const char *sender, const char *recipient, enum outcome outcome)
+{
+    struct facts facts = {
+        .post = POST_MILTER,
+        .client_name = {"", 0},
+        .helo = {"client.invalid", 14},
+        .host = {"mail.example.jp", 15},
+        .login = {login, strlen(login)},
+        .sender = {sender, strlen(sender)},
+        .recipient = {recipient, strlen(recipient)},
+    };
+    struct question question = {&facts, "session", "", REFUSED_BY_NOBODY};
+    struct hold hold = {desk->policy, 1, NULL};
+    struct message message;
+    struct judged judged;
+
+    facts.client_known = ip_parse(client, &facts.client);
+    memset(&message, 0, sizeof message);
+    assert_int_equal(message_begin(&message, sender, strlen(sender), 10), STATUS_OK);
+    book_judge(desk->book, &hold, &question, &message, desk->now, &judged);
+    book_end(desk->book, &message, outcome, "QUEUE", desk->now);
+    message_end(&message);
+    return judged;
+}
+
+#define LOGIN "198.51.100.9", "taro@example.jp", "<taro@example.jp>", "<friend@far.example>"
+
+/* What each policy here has, with at most one row more. */
+static const struct row *base(struct row rows[5], const char *limit)
+{
+    rows[0] = (struct row){TABLE_LOCAL_DOMAIN, 1, "example.jp|#0|ours"};
+    rows[1] = (struct row){TABLE_IDENTITY, 1, "*|#1|own|~"};
+    rows[2] = (struct row){TABLE_SPAM_TRAP, 1, "trap@example.jp|#600"};
+    rows[3] = (struct row){limit != NULL ? TABLE_RATE_LIMIT : TABLE_NONE, 1, limit};
+    rows[4] = (struct row){TABLE_NONE, 0, NULL};
+    return rows;
+}
+
+static void a_burst_stops_after_n(void **state)
+{
+    const char *limit = "hour|identity|*|recipients|out|#5|#3600|tempfail|#600";
+    struct row rows[5];
+    struct desk desk;
+
+    (void)state;
+    desk_open(&desk, base(rows, limit));
+    for (int i = 0; i < 20; i++) {
+        struct judged judged = send_one(&desk, LOGIN, OUTCOME_ACCEPTED);
+        assert_int_equal(judged.verdict.action, i < 5 ? ACTION_PASS : ACTION_DEFER);
+        if (i >= 5) {
+            assert_int_equal(judged.verdict.reason, REASON_RATE_IDENTITY);
+            assert_true(judged.verdict.limit.wait > 0);
+        }
+    }
+    /* it still receives mail, and a restart forgets nothing */
+    assert_int_equal(
+        send_one(&desk, "203.0.113.5", "", "<a@far.example>", "<taro@example.jp>", OUTCOME_ACCEPTED)
+            .verdict.action,
+        ACTION_PASS);
+    close_book(&desk);
+    open_book(&desk);
+    struct judged judged = send_one(&desk, LOGIN, OUTCOME_ACCEPTED);
+    assert_int_equal(judged.verdict.action, ACTION_DEFER);
+    desk.now.steady += judged.verdict.limit.wait - 1;
+    desk.now.wall -= INT64_C(10) * 365 * 86400 * 1000; /* the wall clock counts for nothing here */
+    assert_int_equal(send_one(&desk, LOGIN, OUTCOME_ACCEPTED).verdict.action, ACTION_DEFER);
+    desk.now.steady += 1;
+    assert_int_equal(send_one(&desk, LOGIN, OUTCOME_ACCEPTED).verdict.action, ACTION_PASS);
+    desk_close(&desk);
+}
+
+static void an_aborted_message_gives_its_charge_back(void **state)
+{
+    const char *limit = "hour|identity|*|messages|any|#1|#3600|tempfail|#600";
+    struct row rows[5];
+    struct desk desk;
+
+    (void)state;
+    desk_open(&desk, base(rows, limit));
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(send_one(&desk, LOGIN, OUTCOME_ABORTED).verdict.action, ACTION_PASS);
+    }
+    close_book(&desk);
+    open_book(&desk);
+    assert_int_equal(send_one(&desk, LOGIN, OUTCOME_ACCEPTED).verdict.action, ACTION_PASS);
+    assert_int_equal(send_one(&desk, LOGIN, OUTCOME_ACCEPTED).verdict.action, ACTION_DEFER);
+    desk_close(&desk);
+}
+
+static void a_block_is_not_renewed_and_the_next_is_longer(void **state)
+{
+    const char *limit = "probing|client|*|refusals|any|#3|#3600|block|#600";
+    struct row rows[5];
+    struct desk desk;
+
+    (void)state;
+    desk_open(&desk, base(rows, limit));
+    for (int round = 0; round < 2; round++) {
+        enum reason reason = REASON_NONE;
+        int64_t length = round == 0 ? 600 : 1200;
+        for (int i = 0; i < 10; i++) {
+            struct judged judged = send_one(&desk, "203.0.113.7", "", "<a@far.example>",
+                                            "<b@elsewhere.example>", OUTCOME_ABORTED);
+            reason = judged.verdict.reason;
+            assert_int_equal(judged.blocked[0] != '\0', i == 3);
+            assert_int_equal(reason, i < 4 ? REASON_RELAY_DENIED : REASON_CLIENT_BLOCKED);
+        }
+        /* not lifted by a restart, nor by waiting less than its length */
+        close_book(&desk);
+        open_book(&desk);
+        desk.now.steady += length * 1000 - 1;
+        assert_int_equal(send_one(&desk, "203.0.113.7", "", "<a@far.example>", "<b@example.jp>",
+                                  OUTCOME_ACCEPTED)
+                             .verdict.reason,
+                         REASON_CLIENT_BLOCKED);
+        desk.now.steady += 1;
+        assert_int_equal(send_one(&desk, "203.0.113.7", "", "<a@far.example>", "<b@example.jp>",
+                                  OUTCOME_ACCEPTED)
+                             .verdict.reason,
+                         REASON_PASS_LOCAL);
+        desk.now.steady += 7200 * 1000; /* the refusals have run out, the strike has not */
+    }
+    desk_close(&desk);
+}
+
+static void traps(void **state)
+{
+    static const struct {
+        const char *name, *client, *login, *sender;
+        int messages;
+        bool blocked;
+    } cases[] = {
+        {"a stranger", "203.0.113.7", "", "<a@far.example>", 1, true},
+        {"a forged bounce", "203.0.113.8", "", "<>", 3, false},
+        {"a login, once", "203.0.113.9", "taro@example.jp", "<taro@example.jp>", 1, false},
+        {"a login, twice", "203.0.113.9", "jiro@example.jp", "<jiro@example.jp>", 2, true},
+        {"loopback", "127.0.0.1", "", "<a@far.example>", 2, false},
+    };
+    struct row rows[5];
+    struct desk desk;
+
+    (void)state;
+    desk_open(&desk, base(rows, NULL));
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct judged judged;
+        for (int n = 0; n < cases[i].messages; n++) {
+            judged = send_one(&desk, cases[i].client, cases[i].login, cases[i].sender,
+                              "<trap@example.jp>", OUTCOME_REJECTED);
+        }
+        if ((judged.blocked[0] != '\0') != cases[i].blocked) {
+            fail_msg("%s: blocked is '%s'", cases[i].name, judged.blocked);
+        }
+    }
+    desk_close(&desk);
+}
+
+static void without_a_journal_nothing_is_permitted(void **state)
+{
+    struct row rows[5];
+    struct desk desk;
+
+    (void)state;
+    desk_open(&desk, base(rows, NULL));
+    book_attach(desk.book, NULL);
+    assert_int_equal(send_one(&desk, LOGIN, OUTCOME_ACCEPTED).verdict.reason, REASON_NO_RECORD);
+    assert_int_equal(send_one(&desk, "203.0.113.7", "", "<a@far.example>", "<b@elsewhere.example>",
+                              OUTCOME_ABORTED)
+                         .verdict.reason,
+                     REASON_RELAY_DENIED);
+    desk_close(&desk);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_burst_stops_after_n),
+        cmocka_unit_test(an_aborted_message_gives_its_charge_back),
+        cmocka_unit_test(a_block_is_not_renewed_and_the_next_is_longer),
+        cmocka_unit_test(traps),
+        cmocka_unit_test(without_a_journal_nothing_is_permitted),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
