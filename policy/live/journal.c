@@ -494,6 +494,7 @@ static size_t wanted(const struct journal *journal)
         octets += atomic_load(&segment->end);
         records += atomic_load(&segment->last) + 1 - segment->first;
     }
+    ahead = ahead > 1 ? ahead : 0; /* one that is taken now and then is made anew in time */
     ahead = 1 + (ahead > behind ? ahead : behind);
     ahead = ahead < AHEAD_MOST ? ahead : AHEAD_MOST;
     if (records > 0 && ahead > 1) {
