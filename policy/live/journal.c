@@ -29,8 +29,8 @@
  * records: their numbers are lower and their sequence is another.
  *
  * A crash in any moment leaves records in order up to a torn one. Where the process died, only the
- * last of all can be torn. What stands behind the last record is set to zero before the segment is
- * written on, or else octets that a crash of the machine left there could join the new ones. */
+ * last of all can be torn. Where the machine died, sound records may stand behind it: then the
+ * segment is spoiled, never written on, or else they could join the new ones. */
 enum {
     HEADER = 48,
     RECORD_HEADER = 24,
@@ -40,6 +40,7 @@ enum {
     AHEAD_MOST = 8,    /* empty segments */
     PACE = 16,         /* calls of journal_extend until a segment that was taken is forgotten */
     LOOK = 128 * 1024, /* octets read at once */
+    PAGE = 4096,
     NAME_ROOM = 40,
     SENTENCE = 1024
 };
@@ -634,14 +635,20 @@ static uint64_t highest_beyond(const struct segment *segment, const unsigned cha
 {
     const uint64_t most = segment->first + JOURNAL_SEGMENT / stride(1);
     uint64_t highest = 0;
+    size_t end = JOURNAL_SEGMENT;
 
-    for (; at + RECORD_HEADER <= JOURNAL_SEGMENT; at += 8) {
+    while (end >= at + PAGE && all_zero(bytes + end - PAGE, PAGE)) {
+        end -= PAGE;
+    }
+    for (; at < end && at + RECORD_HEADER <= JOURNAL_SEGMENT; at += 8) {
         uint64_t number = record_number(bytes + at);
-        size_t length = record_length(bytes + at, JOURNAL_SEGMENT - at);
 
-        if (number > above && number > highest && number < most && length > 0 &&
-            record_sound(bytes + at, length, segment->sequence)) {
-            highest = number;
+        if (number > above && number > highest && number < most) {
+            size_t length = record_length(bytes + at, JOURNAL_SEGMENT - at);
+
+            if (length > 0 && record_sound(bytes + at, length, segment->sequence)) {
+                highest = number;
+            }
         }
     }
     return highest;
@@ -920,31 +927,16 @@ static enum status line_up(struct journal *journal, struct segment **list, size_
     return STATUS_OK;
 }
 
-/* Writes zeros behind the tail's last record, on disk before anything else is. */
-static bool clear_rest(struct journal *journal, struct segment *tail)
+/* May the tail be written on? What a crash left behind its last record does no harm: where another
+ * sound record stands there, the tail is spoiled. */
+static bool go_on(const struct journal *journal)
 {
-    size_t at = atomic_load(&tail->end);
-    bool cleared = false;
+    struct segment *tail = journal->tail;
 
-    if (!open_file(journal, tail) || posix_fallocate(tail->file, 0, JOURNAL_SEGMENT) != 0) {
-        return false;
-    }
-    for (; at < JOURNAL_SEGMENT;) {
-        size_t left = JOURNAL_SEGMENT - at, size = left < LOOK ? left : LOOK;
-
-        if (pread(tail->file, journal->look, size, (off_t)at) != (ssize_t)size) {
-            return false;
-        }
-        if (!all_zero(journal->look, size)) {
-            memset(journal->look, 0, size);
-            if (write_at(journal, tail, journal->look, size, at, NULL) != STATUS_OK) {
-                return false;
-            }
-            cleared = true;
-        }
-        at += size;
-    }
-    return !cleared || fdatasync(tail->file) == 0;
+    /* numbers of a segment ascend by one: after a leap another one is begun */
+    return tail != &journal->start && !tail->spoiled &&
+           atomic_load(&tail->last) == atomic_load(&journal->last) && open_file(journal, tail) &&
+           posix_fallocate(tail->file, 0, JOURNAL_SEGMENT) == 0;
 }
 
 enum status journal_open(const char *folder, size_t records_most, uint64_t after,
@@ -993,10 +985,7 @@ enum status journal_open(const char *folder, size_t records_most, uint64_t after
     made->released = atomic_load(&made->start.next) != NULL
                          ? atomic_load(&made->start.next)->first - 1
                          : atomic_load(&made->last);
-    /* numbers of a segment ascend by one: after a leap another one is begun */
-    if (made->tail != &made->start && !made->tail->spoiled &&
-        atomic_load(&made->tail->last) == atomic_load(&made->last) &&
-        clear_rest(made, made->tail)) {
+    if (go_on(made)) {
         atomic_store(&made->remaining, JOURNAL_SEGMENT - atomic_load(&made->tail->end));
     }
     error = extend(made);

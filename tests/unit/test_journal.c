@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <sodium.h>
 
 #define COUNT_OF(array) (sizeof(array) / sizeof(array)[0])
 
@@ -386,13 +387,98 @@ static void test_no_ghost(void **state)
     assert_true(journal_last(journal) == 4);
     assert_int_equal(append(journal, 16, 5, false), STATUS_OK);
     journal_close(journal);
-    /* and where nobody has told of a 4 */
     journal = open_journal(MANY, 0);
     expect(journal, &cursor, 1, 16, 0);
     expect(journal, &cursor, 2, 16, 0);
     expect(journal, &cursor, 5, 16, 5);
     expect_end(journal, &cursor);
     assert_int_equal(tellings, 1);
+    journal_close(journal);
+}
+
+/* Record 3 is a copy of record 1, sound in itself: it is not the third. */
+static void test_out_of_order(void **state)
+{
+    struct journal_cursor cursor = {0, 0, 0};
+    struct journal *journal = open_journal(MANY, 0);
+    unsigned char octets[40];
+    char path[128];
+
+    (void)state;
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(append(journal, 16, 0, false), STATUS_OK);
+    journal_close(journal);
+    path_of(path, 1, "");
+    int file = open(path, O_RDWR);
+    assert_int_equal(pread(file, octets, sizeof octets, HEADER), sizeof octets);
+    assert_int_equal(pwrite(file, octets, sizeof octets, HEADER + 2 * 40), sizeof octets);
+    close(file);
+    journal = open_journal(MANY, 0);
+    expect(journal, &cursor, 1, 16, 0);
+    expect(journal, &cursor, 2, 16, 0);
+    expect_end(journal, &cursor);
+    assert_true(journal_last(journal) == 2);
+    journal_close(journal);
+}
+
+/* A second record whose checksum is right. */
+static void test_sound(void **state)
+{
+    static const struct {
+        size_t size;
+        unsigned char number, sequence;
+        size_t waiting;
+    } sound_rows[] = {
+        {JOURNAL_RECORD, 2, 1, 2},     /* as it should be */
+        {JOURNAL_RECORD + 8, 2, 1, 1}, /* longer than any */
+        {0, 2, 1, 1},
+        {JOURNAL_RECORD, 2, 2, 1}, /* of another use of the segment */
+        {JOURNAL_RECORD, 1, 1, 1}, /* out of order */
+    };
+    static const unsigned char key[crypto_shorthash_KEYBYTES] = "sekisho journal";
+    static unsigned char record[RECORD_HEADER + JOURNAL_RECORD + 8];
+    struct journal *journal = open_journal(MANY, 0);
+    char path[128];
+
+    (void)state;
+    assert_int_equal(append(journal, 16, 0, false), STATUS_OK);
+    journal_close(journal);
+    path_of(path, 1, "");
+    for (size_t i = 0; i < COUNT_OF(sound_rows); i++) {
+        size_t size = sound_rows[i].size;
+
+        record[8] = sound_rows[i].number;
+        record[16] = (unsigned char)size;
+        record[17] = (unsigned char)(size >> 8);
+        record[20] = sound_rows[i].sequence;
+        crypto_shorthash(record, record + 8, RECORD_HEADER - 8 + size, key);
+        int file = open(path, O_RDWR);
+        assert_int_equal(pwrite(file, record, sizeof record, HEADER + 40), sizeof record);
+        close(file);
+        journal = open_journal(MANY, 0);
+        assert_int_equal(journal_waiting(journal), sound_rows[i].waiting);
+        journal_close(journal);
+    }
+}
+
+/* What was released is not found again, but for what shares a segment with the last. */
+static void test_released(void **state)
+{
+    struct journal_cursor cursor = {0, 0, 0};
+    struct journal *journal = open_journal(MANY, 0);
+
+    (void)state;
+    for (int i = 0; i < RECORDS; i++) {
+        assert_int_equal(journal_extend(journal, &why), STATUS_OK);
+        assert_int_equal(append(journal, LONG, 0, false), STATUS_OK);
+    }
+    journal_release(journal, RECORDS);
+    journal_close(journal);
+    journal = open_journal(MANY, 0);
+    assert_int_equal(journal_waiting(journal), RECORDS - 2 * EACH);
+    for (uint64_t i = 2 * EACH + 1; i <= RECORDS; i++)
+        expect(journal, &cursor, i, LONG, 0);
+    expect_end(journal, &cursor);
     journal_close(journal);
 }
 
@@ -893,10 +979,11 @@ static void test_folder(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        IN_PLACE(test_sizes),    IN_PLACE(test_after),  IN_PLACE(test_truncated),
-        IN_PLACE(test_no_ghost), IN_PLACE(test_damage), IN_PLACE(test_damage_while_open),
-        IN_PLACE(test_rounds),   IN_PLACE(test_limits), IN_PLACE(test_killed),
-        IN_PLACE(test_threads),  IN_PLACE(test_folder), IN_PLACE(test_full),
+        IN_PLACE(test_sizes),        IN_PLACE(test_after),  IN_PLACE(test_truncated),
+        IN_PLACE(test_no_ghost),     IN_PLACE(test_damage), IN_PLACE(test_damage_while_open),
+        IN_PLACE(test_out_of_order), IN_PLACE(test_sound),  IN_PLACE(test_released),
+        IN_PLACE(test_rounds),       IN_PLACE(test_limits), IN_PLACE(test_killed),
+        IN_PLACE(test_threads),      IN_PLACE(test_folder), IN_PLACE(test_full),
     };
 
     umask(022);
