@@ -16,7 +16,7 @@ floor()
 {
     case $1 in
     core/status | core/octets) echo 0 ;;
-    core/range | core/address) echo 1 ;;
+    core/range | core/address | core/stamp) echo 1 ;;
     core/facts | core/verdict | core/setting | core/rangemap | core/namemap | core/ledger) echo 2 ;;
     core/usage | core/decision | core/blocklist) echo 3 ;;
     core/policy_rows | core/reply) echo 4 ;;

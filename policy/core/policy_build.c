@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "core/policy_rows.h"
+#include "core/stamp.h"
 
 struct policy_build {
     struct policy_rows *rows;
@@ -165,48 +166,6 @@ static enum status cell_range(const struct intake *in, unsigned n, struct range 
     return status;
 }
 
-static bool two_digits(const char *text, int least, int most, int *number)
-{
-    if (text[0] < '0' || text[0] > '9' || text[1] < '0' || text[1] > '9') {
-        return false;
-    }
-    *number = (text[0] - '0') * 10 + text[1] - '0';
-    return *number >= least && *number <= most;
-}
-
-/* Days from 1970-01-01 in the Gregorian calendar; the year begins in March so that the leap day is
- * its last. */
-static int64_t days_from_civil(int64_t year, int month, int day)
-{
-    year -= month <= 2;
-    int64_t era = year / 400, of_era = year - era * 400;
-    int64_t of_year = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
-    return era * 146097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719468;
-}
-
-static bool parse_expires(const char *text, size_t size, int64_t *seconds)
-{
-    static const int month_days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-    int century, years, month, day, hour, minute, second;
-
-    bool iso = size == 20 && text[10] == 'T' && text[19] == 'Z';
-    bool plain = size == 19 && text[10] == ' ';
-    if (!(iso || plain) || text[4] != '-' || text[7] != '-' || text[13] != ':' || text[16] != ':' ||
-        !two_digits(text, 0, 99, &century) || !two_digits(text + 2, 0, 99, &years) ||
-        !two_digits(text + 5, 1, 12, &month) || !two_digits(text + 8, 1, 31, &day) ||
-        !two_digits(text + 11, 0, 23, &hour) || !two_digits(text + 14, 0, 59, &minute) ||
-        !two_digits(text + 17, 0, 59, &second)) {
-        return false;
-    }
-    int year = century * 100 + years;
-    bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
-    if (day > month_days[month - 1] + (leap && month == 2)) {
-        return false;
-    }
-    *seconds = days_from_civil(year, month, day) * 86400 + hour * 3600 + minute * 60 + second;
-    return true;
-}
-
 static enum status cell_expires(const struct intake *in, unsigned n, int64_t *expires)
 {
     const char *text = "";
@@ -219,13 +178,12 @@ static enum status cell_expires(const struct intake *in, unsigned n, int64_t *ex
     if (status != STATUS_OK) {
         return status;
     }
-    if (!parse_expires(text, in->cells[n].size, expires)) {
+    if (in->cells[n].size > STAMP_SECONDS + 1 || !stamp_read(text, in->cells[n].size, expires)) {
         return bad(in, "expires", " is not a UTC time like 2026-11-24 03:00:00", text,
                    in->cells[n].size);
     }
-    if (*expires < 0) {
-        *expires = 0; /* before 1970: long out of force */
-    }
+    /* before 1970: long out of force */
+    *expires = *expires < 0 ? 0 : *expires / 1000;
     return STATUS_OK;
 }
 

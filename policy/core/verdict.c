@@ -197,27 +197,84 @@ const char *table_name(enum table table)
     return (unsigned)table < TABLE_COUNT ? table_names[table] : "";
 }
 
+/* The other names; each list in the order of its enum. */
+static const char *const action_names[] = {"accept", "reject", "tempfail"};
+static const char *const subject_names[SUBJECT_COUNT] = {"client", "identity", "sender",
+                                                         "everyone"};
+static const char *const counts_names[] = {"messages", "recipients", "refusals"};
+static const char *const kind_names[] = {"stranger", "client-host", "login", "login-window",
+                                         "submission"};
+
+#define COUNT_OF(array) (sizeof(array) / sizeof(array)[0])
+
+/* Where a name stands in its list; count if it is not there. */
+static unsigned place_of(const char *name, const char *const *names, unsigned count)
+{
+    unsigned i = 0;
+
+    while (i < count && strcmp(names[i], name) != 0) {
+        i++;
+    }
+    return i;
+}
+
+enum table table_named(const char *name)
+{
+    unsigned place = place_of(name, table_names, TABLE_COUNT);
+    return place < TABLE_COUNT ? (enum table)place : TABLE_NONE;
+}
+
 const char *action_name(enum action action)
 {
-    static const char *const names[] = {"accept", "reject", "tempfail"};
-    return names[action];
+    return action_names[action];
+}
+
+bool action_named(const char *name, enum action *action)
+{
+    unsigned place = place_of(name, action_names, COUNT_OF(action_names));
+
+    if (place < COUNT_OF(action_names)) {
+        *action = (enum action)place;
+    }
+    return place < COUNT_OF(action_names);
 }
 
 const char *subject_name(enum subject subject)
 {
-    static const char *const names[SUBJECT_COUNT] = {"client", "identity", "sender", "everyone"};
-    return (unsigned)subject < SUBJECT_COUNT ? names[subject] : "";
+    return (unsigned)subject < SUBJECT_COUNT ? subject_names[subject] : "";
+}
+
+enum subject subject_named(const char *name)
+{
+    return (enum subject)place_of(name, subject_names, SUBJECT_COUNT);
 }
 
 const char *counts_name(enum counts counts)
 {
-    static const char *const names[] = {"messages", "recipients", "refusals"};
-    return (unsigned)counts < sizeof names / sizeof names[0] ? names[counts] : "";
+    return (unsigned)counts < COUNT_OF(counts_names) ? counts_names[counts] : "";
+}
+
+bool counts_named(const char *name, enum counts *counts)
+{
+    unsigned place = place_of(name, counts_names, COUNT_OF(counts_names));
+
+    if (place < COUNT_OF(counts_names)) {
+        *counts = (enum counts)place;
+    }
+    return place < COUNT_OF(counts_names);
 }
 
 const char *kind_name(enum sender_kind kind)
 {
-    static const char *const names[] = {"stranger", "client-host", "login", "login-window",
-                                        "submission"};
-    return names[kind];
+    return kind_names[kind];
+}
+
+bool kind_named(const char *name, enum sender_kind *kind)
+{
+    unsigned place = place_of(name, kind_names, COUNT_OF(kind_names));
+
+    if (place < COUNT_OF(kind_names)) {
+        *kind = (enum sender_kind)place;
+    }
+    return place < COUNT_OF(kind_names);
 }

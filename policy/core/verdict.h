@@ -175,7 +175,14 @@ const char *
 kind_name(enum sender_kind kind); /* stranger, client-host, login, login-window, submission */
 const char *subject_name(enum subject subject); /* client, identity, sender, everyone */
 const char *counts_name(enum counts counts);    /* messages, recipients, refusals */
-/* The check of that name, or CHECK_NONE. */
+/* The check of that name, or CHECK_NONE; the table, or TABLE_NONE; the subject, or SUBJECT_COUNT.
+ */
 enum check check_named(const char *name);
+enum table table_named(const char *name);
+enum subject subject_named(const char *name);
+/* False: nothing has that name. */
+bool action_named(const char *name, enum action *action);
+bool kind_named(const char *name, enum sender_kind *kind);
+bool counts_named(const char *name, enum counts *counts);
 
 #endif

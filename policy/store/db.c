@@ -3,6 +3,7 @@
 #include "store/db.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,8 +64,8 @@ enum status db_open(const char *path, int flags, int wait_ms, sqlite3 **db, stru
         return why_set(why, errno == ENOMEM ? STATUS_BROKEN : STATUS_BUSY, "%s: %s", path,
                        strerror(errno));
     }
-    code =
-        sqlite3_open_v2(resolved, db, flags | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_FULLMUTEX, NULL);
+    flags |= (flags & SQLITE_OPEN_NOMUTEX) != 0 ? 0 : SQLITE_OPEN_FULLMUTEX;
+    code = sqlite3_open_v2(resolved, db, flags | SQLITE_OPEN_NOFOLLOW, NULL);
     status = db_status(code);
     if (code != SQLITE_OK) {
         why_set(why, status, "%s: %s", path,
@@ -115,5 +116,53 @@ enum status db_integer(sqlite3 *db, const char *what, const char *sql, sqlite3_i
         status = why_set(why, db_status(code), "%s: %s", what, sqlite3_errmsg(db));
     }
     sqlite3_finalize(statement);
+    return status;
+}
+
+enum status db_version(sqlite3 *db, const char *what, int *version, struct why *why)
+{
+    sqlite3_int64 user = 0, there = 0, row = 0;
+    enum status status = db_integer(db, what, "PRAGMA user_version", &user, why);
+
+    *version = 0;
+    if (status == STATUS_OK) {
+        status = db_integer(db, what,
+                            "SELECT count(*) FROM sqlite_master WHERE type='table' AND "
+                            "name='version'",
+                            &there, why);
+    }
+    if (status == STATUS_OK && there != 0) {
+        status = db_integer(
+            db, what, "SELECT max(schema) FROM version WHERE typeof(schema)='integer'", &row, why);
+    }
+    row = row > user ? row : user;
+    *version = row < 0 ? 0 : row > INT_MAX ? INT_MAX : (int)row;
+    return status;
+}
+
+enum status db_upgrade(sqlite3 *db, const char *what, const char *const *steps, int to,
+                       int application, struct why *why)
+{
+    char marks[80];
+    int version = 0;
+    enum status status = db_run(db, what, "BEGIN EXCLUSIVE", why);
+
+    if (status == STATUS_OK) {
+        status = db_version(db, what, &version, why);
+    }
+    for (; status == STATUS_OK && version < to; version++) {
+        status = db_run(db, what, steps[version], why);
+    }
+    if (status == STATUS_OK && version == to) {
+        snprintf(marks, sizeof marks, "PRAGMA user_version=%d; PRAGMA application_id=%d", to,
+                 application);
+        status = db_run(db, what, marks, why);
+    }
+    if (status == STATUS_OK) {
+        status = db_run(db, what, "COMMIT", why);
+    }
+    if (status != STATUS_OK && !sqlite3_get_autocommit(db)) {
+        sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
+    }
     return status;
 }

@@ -22,4 +22,14 @@ enum status db_run(sqlite3 *db, const char *what, const char *sql, struct why *w
 enum status db_integer(sqlite3 *db, const char *what, const char *sql, sqlite3_int64 *number,
                        struct why *why);
 
+/* Which shape the tables have: the higher of user_version and the row of the table `version` (.dump
+ * loses the first); 0 = none of ours. */
+enum status db_version(sqlite3 *db, const char *what, int *version, struct why *why);
+
+/* Brings the tables to version `to`: steps[n] is the SQL that leads from version n to n + 1. All of
+ * it is one exclusive transaction, in which the version is read again, because another program may
+ * have been faster; nothing is changed on failure. A newer version is left as it is. */
+enum status db_upgrade(sqlite3 *db, const char *what, const char *const *steps, int to,
+                       int application, struct why *why);
+
 #endif

@@ -21,10 +21,14 @@ enum statedb_use {
     STATEDB_READ    /* reads only */
 };
 
-/* Opens the file in WAL mode. wait_ms: for a lock. STATUS_BAD: damaged, no state of sekisho, a
- * symlink, or made by a newer sekisho (*newer, may be NULL, tells the last: such a file is never
- * set aside). STATUS_BUSY: locked, or (not STATEDB_DAEMON) not there. STATUS_BROKEN: disk,
- * permission, memory. */
+/* From every function: STATUS_BAD: the file is damaged, or its tables are not those of
+ * schema/state.sql: it is to be closed and set aside. STATUS_BUSY: another program has the lock for
+ * longer than wait_ms; try again. STATUS_BROKEN: disk, permission, memory.
+ *
+ * Opens the file, in WAL mode. STATUS_BAD also: no state of sekisho, a symlink, or made by a newer
+ * sekisho (*newer, may be NULL, tells the last: such a file is never set aside). STATUS_BUSY also:
+ * not there, or of an older sekisho (both not for STATEDB_DAEMON). What lies deep in a large file
+ * is not looked at here: a damaged page is found by who reads it. */
 enum status statedb_open(const char *path, enum statedb_use use, int wait_ms, struct statedb **db,
                          bool *newer, struct why *why);
 void statedb_close(struct statedb *db);
@@ -32,16 +36,22 @@ void statedb_close(struct statedb *db);
  * (wall: Unix ms), a counter behind it if that name is taken; never over another file. Writes the
  * new name to aside. */
 enum status statedb_set_aside(const char *path, int64_t wall, char aside[4096], struct why *why);
-/* Is the file under the name still the one that is open? False when it was removed or replaced. */
+/* Is the file under the name still the one that is open, and its -wal there? False when it was
+ * removed or replaced: close and open again. */
 bool statedb_same(const struct statedb *db);
 
-/* -- writing: between begin and commit; a failure undoes all since begin --------------------- */
+/* -- writing: between begin and commit; a failure undoes all since begin, and what is written
+ * after it without a new begin fails too (STATUS_BROKEN) ------------------------------------- */
 
 enum status statedb_begin(struct statedb *db, struct why *why);
 enum status statedb_commit(struct statedb *db, struct why *why);
 void statedb_rollback(struct statedb *db);
+/* What was committed outlives the process; after this call a power cut as well. To be called before
+ * the journal's records are released. */
+enum status statedb_sync(struct statedb *db, struct why *why);
 
-/* A decision; one that is there already (by its number) is left as it is. */
+/* A decision; one that is there already (by its number) is left as it is. One without a number (0)
+ * is passed over. verdict.rule etc. as they are; texts longer than DECISION_TEXT are cut. */
 enum status statedb_put_decision(struct statedb *db, const struct decision *decision,
                                  struct why *why);
 /* What became of the decisions that an end record names: outcome and queue id. */
@@ -68,8 +78,14 @@ enum status statedb_prune(struct statedb *db, int64_t before, size_t most, size_
 /* -- reading --------------------------------------------------------------------------------- */
 
 /* False from a function that is given a row: enough, no more rows. */
+
+/* key is 0: not kept. until_steady is STATEDB_BY_WALL where an administrator made the row or
+ * changed its until: the wall clock's until counts. Rows whose subject or times cannot be read are
+ * passed over. */
+#define STATEDB_BY_WALL INT64_C(-1)
 enum status statedb_blocks(struct statedb *db, bool (*take)(void *context, const struct block *),
                            void *context, struct why *why);
+/* In ascending order of place; a row whose buckets cannot be read is passed over. */
 enum status statedb_counters(struct statedb *db,
                              bool (*take)(void *context, const struct ledger_row *), void *context,
                              struct why *why);
@@ -80,10 +96,11 @@ enum status statedb_value(struct statedb *db, const char *name, char *value, siz
  * says true. */
 enum status statedb_changed(struct statedb *db, bool *changed, struct why *why);
 
-/* What `sekisho log` asks. Texts NULL = any; they compare without ASCII case; a sender or recipient
- * that begins with @ is a whole domain. */
+/* What `sekisho log` asks. Texts NULL = any; they compare without ASCII case. sender and recipient
+ * compare as addresses do (brackets, quotes, a domain in another script); one that begins with @ is
+ * a whole domain, "" or <> is the null sender. */
 struct statedb_filter {
-    int64_t since, until; /* wall clock, Unix ms; 0 = open */
+    int64_t since, until; /* since <= at < until: wall clock, Unix ms; 0 = open */
     uint64_t number;      /* this one only; 0 = any */
     uint64_t above;       /* numbers above this */
     const char *client;   /* an address, or a range as range_parse reads it */
@@ -93,10 +110,12 @@ struct statedb_filter {
 };
 /* A decision as it was stored; texts borrowed for the call. */
 struct statedb_decision {
-    struct decision decision; /* charges are not kept */
+    struct decision decision; /* charges, steady, subjects but that of verdict.limit, and the times
+                                 of a block are not kept */
     const char *at;           /* UTC, 2026-11-24 03:00:00.123 */
     bool ended;               /* outcome is known */
 };
+/* In the order of their numbers. STATUS_BAD also: client is no address and no range. */
 enum status statedb_decisions(struct statedb *db, const struct statedb_filter *filter,
                               bool (*take)(void *context, const struct statedb_decision *),
                               void *context, struct why *why);
@@ -115,7 +134,8 @@ struct statedb_request {
 /* Puts a request (the tool; own transaction); its id is written to request->id. */
 enum status statedb_ask(struct statedb *db, struct statedb_request *request, int64_t wall,
                         struct why *why);
-/* Reads the answer; request->answered is false while there is none. */
+/* Reads the answer; request->answered is false while there is none. A request that is gone
+ * (somebody deleted it, the file is another now) is answered with that, not done. */
 enum status statedb_answer(struct statedb *db, struct statedb_request *request, struct why *why);
 /* Takes a request back that nobody has answered (the tool gives up). */
 enum status statedb_take_back(struct statedb *db, int64_t id, struct why *why);
