@@ -60,6 +60,7 @@ CREATE TABLE decision (
     lengths TEXT, -- octets of texts that were too long to be kept whole: recipient=70000
     CONSTRAINT "at: write UTC, 2026-11-24 03:00:00.123"
         CHECK (typeof(at) = 'text' AND length(at) = 23
+            AND at GLOB '[0-9]*'
             AND substr(at, 1, 19) IS strftime('%Y-%m-%d %H:%M:%S', substr(at, 1, 19), '+0 days')
             AND substr(at, 20) GLOB '.[0-9][0-9][0-9]'),
     CONSTRAINT "action: accept, reject or tempfail"
@@ -94,7 +95,8 @@ CREATE TABLE block (
     UNIQUE (subject),
     CONSTRAINT "subject: write client:192.0.2.1, client:2001:db8::/64, relay:192.0.2.1 or identity:taro"
         CHECK (typeof(subject) = 'text' AND length(CAST(subject AS BLOB)) BETWEEN 8 AND 351
-            AND subject NOT GLOB '*[^ -~]*' AND subject NOT GLOB '* ' AND subject NOT GLOB '*: *'
+            AND instr(CAST(subject AS BLOB), x'00') = 0 AND subject NOT GLOB '*[^ -~]*'
+            AND subject NOT GLOB '* ' AND subject NOT GLOB '*: *'
             AND (subject GLOB 'identity:?*'
                 OR subject GLOB 'client:[0-9a-f:]*[0-9a-f:]'
                     AND substr(subject, 8) NOT GLOB '*[^0-9a-f:./]*'
@@ -103,10 +105,10 @@ CREATE TABLE block (
                     AND substr(subject, 7) NOT GLOB '*[^0-9a-f:./]*'
                     AND substr(subject, 7) GLOB '*[.:]*' AND subject NOT GLOB '*/*/*')),
     CONSTRAINT "since: write UTC, 2026-11-24 03:00:00"
-        CHECK (typeof(since) = 'text'
+        CHECK (typeof(since) = 'text' AND since GLOB '[0-9]*'
             AND since IS strftime('%Y-%m-%d %H:%M:%S', since, '+0 days')),
     CONSTRAINT "until: write UTC, 2026-11-25 03:00:00; NULL is until the row is deleted"
-        CHECK (until IS NULL OR typeof(until) = 'text'
+        CHECK (until IS NULL OR typeof(until) = 'text' AND until GLOB '[0-9]*'
             AND until IS strftime('%Y-%m-%d %H:%M:%S', until, '+0 days')),
     CONSTRAINT "reason: one word such as spam-trap, or nothing"
         CHECK (typeof(reason) = 'text' AND reason NOT GLOB '*[^a-z-]*' AND length(reason) <= 40),
@@ -148,10 +150,10 @@ CREATE TABLE login_window (
         CHECK (typeof(login) = 'text' AND length(CAST(login AS BLOB)) BETWEEN 1 AND 512
             AND instr(CAST(login AS BLOB), x'00') = 0),
     CONSTRAINT "opened: write UTC, 2026-11-24 03:00:00"
-        CHECK (typeof(opened) = 'text'
+        CHECK (typeof(opened) = 'text' AND opened GLOB '[0-9]*'
             AND opened IS strftime('%Y-%m-%d %H:%M:%S', opened, '+0 days')),
     CONSTRAINT "until: write UTC, 2026-11-24 03:01:00"
-        CHECK (typeof(until) = 'text'
+        CHECK (typeof(until) = 'text' AND until GLOB '[0-9]*'
             AND until IS strftime('%Y-%m-%d %H:%M:%S', until, '+0 days')),
     CONSTRAINT "until_steady: leave it out, it is the daemon's own"
         CHECK (until_steady IS NULL OR typeof(until_steady) = 'integer' AND until_steady >= 0)
