@@ -3,6 +3,7 @@
 #include "callbacks.h"
 
 #include <libmilter/mfapi.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -374,11 +375,31 @@ bool callbacks_drain(int64_t milliseconds)
     return atomic_load(&in_flight) == 0;
 }
 
+static void *stop_libmilter(void *stopped)
+{
+    smfi_stop();
+    atomic_store((atomic_bool *)stopped, true);
+    return NULL;
+}
+
+/* libmilter's listener looks up every five seconds, or at each connection. smfi_stop says that it
+ * is over and then waits for the listener, so a connection that is made meanwhile ends both; of
+ * those made before, the last may be taken before it is over. */
 void callbacks_stop(const struct listen_spec *spec)
 {
+    struct timespec pause_time = {0, 1000000};
+    atomic_bool stopped = false;
+    pthread_t thread;
+
     atomic_store(&stopping, true);
-    /* libmilter's listener looks up every five seconds, or at each connection; smfi_stop closes the
-     * socket, so the connections must come before: so many that it is still busy with them. */
-    listen_wake(spec, NUDGES);
-    smfi_stop();
+    if (pthread_create(&thread, NULL, stop_libmilter, &stopped) != 0) {
+        listen_wake(spec, NUDGES);
+        smfi_stop();
+        return;
+    }
+    while (!atomic_load(&stopped)) {
+        listen_wake(spec, 1);
+        nanosleep(&pause_time, NULL);
+    }
+    pthread_join(thread, NULL);
 }
