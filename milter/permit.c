@@ -176,6 +176,35 @@ static size_t answer_postfix(struct engine *engine, const char *request, size_t 
     return (size_t)snprintf(answer, PERMIT_ANSWER_MOST, "action=%s\n\n", words);
 }
 
+/* Sendmail writes a blank between any two words of a key, also where the rule has none. */
+static struct text without_blanks(const char *from, const char *end)
+{
+    while (from < end && *from == ' ') {
+        from++;
+    }
+    while (end > from && end[-1] == ' ') {
+        end--;
+    }
+    return (struct text){from, (size_t)(end - from)};
+}
+
+/* OK or the whole refusal as the map's answer. Sendmail takes it apart into words and would lose
+ * blanks beside : [ and the like, so what the client is to read, code and text, is one quoted word.
+ */
+static void say_to_map(char *words, char *whole, size_t room)
+{
+    if (strcmp(words, "OK") == 0) {
+        snprintf(whole, room, "OK yes");
+        return;
+    }
+    size_t code = strcspn(words, " ");
+    size_t both = code + 1 + strcspn(words + code + 1, " ");
+    for (char *at = words; *at != '\0'; at++) {
+        *at = *at == '"' || *at == '\\' ? '\'' : *at;
+    }
+    snprintf(whole, room, "OK %.*s \"%.*s%s\"", (int)both, words, (int)code, words, words + both);
+}
+
 /* `NAME KEY` with KEY = client|login|sender|recipient. */
 static size_t answer_socket_map(struct engine *engine, const char *request, size_t size,
                                 char answer[PERMIT_ANSWER_MOST])
@@ -205,16 +234,18 @@ static size_t answer_socket_map(struct engine *engine, const char *request, size
         engine_trouble(engine, REASON_ADDRESS_MALFORMED, &judged);
         log_decision("door", "", "", &facts, &judged, false);
         reply_make(&judged.verdict, judged.number, judged.help_url, &reply);
-        snprintf(whole, sizeof whole, "OK %s %s %s", reply.code, reply.enhanced, reply.text);
+        snprintf(words, sizeof words, "%s %s %s", reply.code, reply.enhanced, reply.text);
+        say_to_map(words, whole, sizeof whole);
     } else {
         const char *from = key + 1;
         for (size_t i = 0; i < 4; i++) {
             const char *bar = i < 3 ? memchr(from, '|', (size_t)(end - from)) : end;
-            *fields[i] = (struct text){from, (size_t)(bar - from)};
+            *fields[i] = without_blanks(from, bar);
             from = bar + 1;
         }
-        judge(engine, &parts, false, words, sizeof words);
-        snprintf(whole, sizeof whole, "OK %s", strcmp(words, "OK") == 0 ? "yes" : words);
+        /* Local_check_rcpt asks about what Sendmail does not call its own only */
+        judge(engine, &parts, true, words, sizeof words);
+        say_to_map(words, whole, sizeof whole);
     }
     return (size_t)snprintf(answer, PERMIT_ANSWER_MOST, "%zu:%s,", strlen(whole), whole);
 }

@@ -13,9 +13,10 @@
  * the tables call local is still relaying for a stranger: attributes name=value, an empty line;
  * answered `action=OK`, `action=550 5.7.1 ...`, `action=451 4.3.0 ...`, or DUNNO where no recipient
  * is named; Sendmail socket map: netstrings `NAME KEY`, KEY being client|login|sender|recipient
- * (any other number of | is refused, so no field can reach into the next); answered `OK yes`, or
- * `OK 550 5.7.1 ...`. Input is bounded: a request longer than PERMIT_REQUEST_MOST, or not finished
- * within PERMIT_PATIENCE_MS, ends its connection. */
+ * (any other number of | is refused, so no field can reach into the next), asked about what
+ * Sendmail does not call its own; answered `OK yes`, or `OK 550 5.7.1 "550 ..."`. Input is bounded:
+ * a request longer than PERMIT_REQUEST_MOST, or not finished within PERMIT_PATIENCE_MS, ends its
+ * connection. */
 enum { PERMIT_CLIENTS_MOST = 1000, PERMIT_REQUEST_MOST = 16384, PERMIT_PATIENCE_MS = 10000 };
 
 struct permit;
