@@ -21,7 +21,7 @@ lab_tools="unshare setpriv ip m4 openssl python3 sqlite3"
 # ---------------------------------------------------------------- what the machine must have
 
 # lab_fetched DIR: has it all been unpacked there?
-lab_fetched() { [ -x "$1/usr/sbin/sendmail-mta" ] && [ -e "$1/complete" ]; }
+lab_fetched() { [ -x "$1/usr/libexec/sendmail/sendmail" ] && [ -e "$1/complete" ]; }
 
 # lab_fetch DIR: unpacks Sendmail and the SASL password tool into DIR, from Debian's archive.
 lab_fetch()
@@ -165,14 +165,15 @@ lab_site_mc()
 	define(\`RELAY_MAILER_ARGS', \`TCP \$h 2525')dnl
 	FEATURE(\`no_default_msa')dnl
 	END
-    # As the stock lines, which have these addresses too; both families at any address is one bind too many.
+    # The stock lines, open to all. Both families at any address is one bind too many; with the usual queue
+    # of ten a burst of a hundred sessions waits for SYNs to be sent again.
     for family in $families; do
         address=0.0.0.0
         [ "$family" = inet ] || address=$lab_server6
         cat <<-END
-	DAEMON_OPTIONS(\`Family=$family, Name=MTA-$family, Port=smtp, Addr=$address')dnl
-	DAEMON_OPTIONS(\`Family=$family, Name=MSP-$family, Port=submission, M=Ea, Addr=$address')dnl
-	DAEMON_OPTIONS(\`Family=$family, Name=TLS-$family, Port=465, M=Eas, Addr=$address')dnl
+	DAEMON_OPTIONS(\`Family=$family, Name=MTA-$family, Port=smtp, Addr=$address, Listen=200')dnl
+	DAEMON_OPTIONS(\`Family=$family, Name=MSP-$family, Port=submission, M=Ea, Addr=$address, Listen=200')dnl
+	DAEMON_OPTIONS(\`Family=$family, Name=TLS-$family, Port=465, M=Eas, Addr=$address, Listen=200')dnl
 	END
     done
     cat <<-END
@@ -225,6 +226,7 @@ lab_write_sendmail()
 	define(\`confPID_FILE', \`/run/sendmail/msp.pid')dnl
 	define(\`confDOMAIN_NAME', \`mail.example.jp')dnl
 	define(\`confSERVICE_SWITCH_FILE', \`$lab_conf/service.switch')dnl
+	FEATURE(\`accept_unresolvable_domains')dnl
 	FEATURE(\`msp', \`[127.0.0.1]', \`25')dnl
 	END
     lab_make_cf "$lab_conf/submit.mc" "$lab_conf/submit.cf"

@@ -9,6 +9,10 @@ dnl the access map. Who may relay is written in policy.db (client_host, identity
 dnl a domain of ours both must know: a local_domain row, and class w, VIRTUSER_DOMAIN or (backup MX)
 dnl RELAY_DOMAIN here.
 dnl
+dnl Sendmail makes one recipient of all that lead to the same mailbox, also by virtusertable. Two such
+dnl addresses in one message, of which one is refused: nobody gets it. So do not let a virtusertable entry
+dnl lead to postmaster or to another address that policy.db treats otherwise (receive_only, spam_trap).
+dnl
 dnl The filter: judges every recipient. F=T: with the filter away there is no yes, only "try later";
 dnl without F=T Sendmail would go on without it.
 INPUT_MAIL_FILTER(`sekisho', `S=unix:/run/sekisho/milter.sock, F=T, T=C:5s;S:5s;R:5s;E:5s')dnl

@@ -61,7 +61,7 @@ struct report {
 };
 
 struct keeper {
-    char *policy_path, *folder, *state_folder, *last_good_path, *sequence_path, *report_path;
+    char *policy_path, *folder, *state_path, *state_folder, *last_good_path, *sequence_path, *report_path;
     struct slot *slot;
     struct sequence *sequence;
     struct book *book;
@@ -384,12 +384,12 @@ static void keep_records(struct keeper *keeper)
         return;
     }
     if (keeper->recorder == NULL) {
-        status = recorder_open(keeper->state_folder, keeper->book, moment_now(), tell_damage,
+        status = recorder_open(keeper->state_folder, keeper->state_path, keeper->book, moment_now(), tell_damage,
                                keeper, &keeper->recorder, &why);
     }
     if (keeper->recorder != NULL) {
         struct hold hold = slot_acquire(keeper->slot);
-        status = recorder_step(keeper->recorder, hold.policy, &why);
+        status = recorder_step(keeper->recorder, hold.policy, moment_now(), &why);
         slot_release(keeper->slot, hold);
     }
     if (status != STATUS_OK) {
@@ -599,6 +599,7 @@ static void keeper_free(struct keeper *keeper)
     policydb_close(keeper->unkept);
     free(keeper->policy_path);
     free(keeper->folder);
+    free(keeper->state_path);
     free(keeper->state_folder);
     free(keeper->last_good_path);
     free(keeper->sequence_path);
@@ -629,13 +630,14 @@ enum status keeper_start(const char *policy_path, const char *state_path, struct
     keeper->watch = inotify_init1(IN_NONBLOCK | IN_CLOEXEC); /* without it: once a second */
     keeper->policy_path = strdup(policy_path);
     keeper->folder = folder_of(policy_path);
+    keeper->state_path = strdup(state_path);
     keeper->state_folder = folder_of(state_path);
     if (keeper->state_folder != NULL) {
         keeper->last_good_path = join(keeper->state_folder, "last-good.db");
         keeper->sequence_path = join(keeper->state_folder, "sequence");
         keeper->report_path = join(keeper->state_folder, "status.json");
     }
-    if (keeper->policy_path == NULL || keeper->folder == NULL || keeper->last_good_path == NULL ||
+    if (keeper->policy_path == NULL || keeper->state_path == NULL || keeper->folder == NULL || keeper->last_good_path == NULL ||
         keeper->sequence_path == NULL || keeper->report_path == NULL) {
         why_set(why, status, "no memory for the keeper");
         goto out;

@@ -1,4 +1,4 @@
-/* What the book has on disk: the journal's upkeep, and counts and blocks back after a restart. */
+/* What the book has on disk: journal to state.db, and counts and blocks back after a restart. */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "live/recorder.h"
 
@@ -13,13 +13,34 @@
 
 #include "core/decision.h"
 #include "live/moment.h"
+#include "store/statedb.h"
 
-enum { PATH_ROOM = 4096, KEY_SIZE = 16, NAME_MOST = 64 };
+enum {
+    PATH_ROOM = 4096,
+    KEY_SIZE = 16,
+    NAME_MOST = 64,
+    BATCH = 2000,      /* records in one transaction, */
+    BATCHES = 8,       /* and transactions in one step */
+    PRUNE = 2000,      /* decisions removed in one step */
+    LOCK_WAIT_MS = 100 /* for whoever else has state.db locked */
+};
+
+/* A leap of the wall clock beyond this keeps decisions from being pruned for a day: they are not old
+ * because somebody set a clock. */
+#define LEAP_MS INT64_C(3600000)
+#define LEAP_REST_MS INT64_C(86400000)
 
 struct recorder {
     struct book *book;
     struct journal *journal;
     size_t most;
+    char *state_path;
+    struct statedb *state; /* NULL = not open */
+    struct journal_cursor cursor;
+    uint64_t drained; /* records up to this one are in state.db */
+    int64_t difference, prune_from; /* wall less steady; steady */
+    void (*tell)(void *context, const char *sentence);
+    void *context;
 };
 
 /* -- two small files ------------------------------------------------------------------------ */
@@ -176,9 +197,9 @@ static enum status take_clock(const char *folder, struct recorder *recorder, str
     return write_line(path, text, why);
 }
 
-enum status recorder_open(const char *folder, struct book *book, struct moment now,
-                          void (*tell)(void *context, const char *sentence), void *context,
-                          struct recorder **opened, struct why *why)
+enum status recorder_open(const char *folder, const char *state_path, struct book *book,
+                          struct moment now, void (*tell)(void *context, const char *sentence),
+                          void *context, struct recorder **opened, struct why *why)
 {
     struct recorder *recorder = calloc(1, sizeof *recorder);
     struct restoring restoring = {book, now};
@@ -186,10 +207,14 @@ enum status recorder_open(const char *folder, struct book *book, struct moment n
     enum status status;
 
     *opened = NULL;
-    if (recorder == NULL) {
+    if (recorder == NULL || (recorder->state_path = strdup(state_path)) == NULL) {
+        free(recorder);
         return why_set(why, STATUS_BROKEN, "no memory for the journal");
     }
     recorder->book = book;
+    recorder->tell = tell;
+    recorder->context = context;
+    recorder->difference = now.wall - now.steady;
     recorder->most = (size_t)setting_kind(SETTING_RING_SIZE)->number;
     status = take_key(folder, book, why);
     if (status == STATUS_OK) {
@@ -211,20 +236,176 @@ enum status recorder_open(const char *folder, struct book *book, struct moment n
     return status;
 }
 
-enum status recorder_step(struct recorder *recorder, const struct policy *policy, struct why *why)
+/* -- into state.db --------------------------------------------------------------------------- */
+
+static void close_state(struct recorder *recorder)
 {
+    statedb_close(recorder->state);
+    recorder->state = NULL;
+}
+
+/* A damaged state.db is kept under another name. */
+static enum status set_aside(struct recorder *recorder, struct moment now, const struct why *damage,
+                             struct why *why)
+{
+    char aside[PATH_ROOM], sentence[PATH_ROOM + 400];
+
+    close_state(recorder);
+    enum status status = statedb_set_aside(recorder->state_path, now.wall, aside, why);
+    if (status == STATUS_OK && recorder->tell != NULL) {
+        snprintf(sentence, sizeof sentence, "%s; the file is kept as %s, and a new one is made",
+                 damage->text, aside);
+        recorder->tell(recorder->context, sentence);
+    }
+    return status;
+}
+
+static enum status open_state(struct recorder *recorder, struct moment now, struct why *why)
+{
+    bool newer = false;
+    struct why inner;
+
+    if (recorder->state != NULL && !statedb_same(recorder->state)) {
+        close_state(recorder); /* removed or replaced: what is in the journal goes into the new one */
+        recorder->cursor = (struct journal_cursor){0, 0, 0};
+        recorder->drained = 0;
+    }
+    if (recorder->state != NULL) {
+        return STATUS_OK;
+    }
+    enum status status = statedb_open(recorder->state_path, STATEDB_DAEMON, LOCK_WAIT_MS,
+                                      &recorder->state, &newer, &inner);
+    if (status == STATUS_BAD && !newer) {
+        status = set_aside(recorder, now, &inner, why);
+        if (status == STATUS_OK) {
+            recorder->cursor = (struct journal_cursor){0, 0, 0};
+            recorder->drained = 0;
+            status = statedb_open(recorder->state_path, STATEDB_DAEMON, LOCK_WAIT_MS,
+                                  &recorder->state, &newer, &inner);
+        }
+    }
+    if (status != STATUS_OK) {
+        *why = inner;
+    }
+    return status;
+}
+
+/* One transaction; *more: there may be others. */
+static enum status drain_batch(struct recorder *recorder, bool *more, struct why *why)
+{
+    static unsigned char bytes[JOURNAL_RECORD]; /* one keeper */
+    static struct decision_room room;
+    struct journal_cursor before = recorder->cursor;
+    uint64_t drained = recorder->drained, number = 0;
+    struct decision decision;
+    size_t size, count = 0;
+    enum status read = STATUS_OK, status = statedb_begin(recorder->state, why);
+
+    *more = false;
+    while (status == STATUS_OK && count < BATCH) {
+        struct why unread;
+        read = journal_read(recorder->journal, &recorder->cursor, bytes, &size, &number, &unread);
+        if (read == STATUS_BUSY) {
+            break;
+        }
+        count++;
+        if (read != STATUS_OK || decision_read(bytes, size, &room, &decision) != STATUS_OK) {
+            continue; /* damage: journal_open has told it */
+        }
+        if (decision.kind == RECORD_DECISION) {
+            status = statedb_put_decision(recorder->state, &decision, why);
+        } else if (decision.kind == RECORD_END) {
+            status = statedb_put_end(recorder->state, &decision, why);
+        }
+        drained = number;
+    }
+    if (status == STATUS_OK) {
+        status = statedb_commit(recorder->state, why);
+    }
+    if (status != STATUS_OK) {
+        statedb_rollback(recorder->state);
+        recorder->cursor = before;
+        return status;
+    }
+    recorder->drained = drained;
+    *more = count == BATCH;
+    return STATUS_OK;
+}
+
+static enum status prune(struct recorder *recorder, const struct policy *policy, struct moment now,
+                         struct why *why)
+{
+    int64_t difference = now.wall - now.steady, leap = difference - recorder->difference;
+    size_t gone = 0;
+
+    recorder->difference = difference;
+    if (leap > LEAP_MS || leap < -LEAP_MS) {
+        recorder->prune_from = now.steady + LEAP_REST_MS;
+    }
+    if (policy == NULL || now.steady < recorder->prune_from) {
+        return STATUS_OK;
+    }
+    int64_t kept = policy_number(policy, SETTING_RETENTION) * INT64_C(86400000);
+    enum status status = statedb_begin(recorder->state, why);
+    if (status == STATUS_OK) {
+        status = statedb_prune(recorder->state, now.wall - kept, PRUNE, &gone, why);
+    }
+    if (status == STATUS_OK) {
+        status = statedb_commit(recorder->state, why);
+    }
+    if (status != STATUS_OK) {
+        statedb_rollback(recorder->state);
+    }
+    return status;
+}
+
+static enum status drain(struct recorder *recorder, const struct policy *policy, struct moment now,
+                         struct why *why)
+{
+    bool more = true;
+    enum status status = open_state(recorder, now, why);
+
+    for (int i = 0; status == STATUS_OK && more && i < BATCHES; i++) {
+        status = drain_batch(recorder, &more, why);
+    }
+    if (status == STATUS_OK) {
+        status = prune(recorder, policy, now, why);
+    }
+    if (status == STATUS_BAD && recorder->state != NULL) {
+        struct why damage = *why;
+        status = set_aside(recorder, now, &damage, why);
+        recorder->cursor = (struct journal_cursor){0, 0, 0};
+        recorder->drained = 0;
+    } else if (status == STATUS_BROKEN) {
+        close_state(recorder); /* and opened anew at the next step */
+    }
+    return status;
+}
+
+enum status recorder_step(struct recorder *recorder, const struct policy *policy, struct moment now,
+                          struct why *why)
+{
+    struct why inner;
+
     if (policy != NULL) {
         recorder->most = (size_t)policy_number(policy, SETTING_RING_SIZE);
         journal_limit(recorder->journal, recorder->most * 2);
     }
     enum status status = journal_sync(recorder->journal, why);
-    size_t waiting = journal_waiting(recorder->journal);
-    if (waiting > recorder->most) {
-        journal_release(recorder->journal, journal_last(recorder->journal) - recorder->most);
+    enum status drained = drain(recorder, policy, now, &inner);
+    uint64_t last = journal_last(recorder->journal);
+    if (journal_waiting(recorder->journal) > recorder->most && last > recorder->most &&
+        recorder->state != NULL && statedb_sync(recorder->state, &inner) == STATUS_OK) {
+        uint64_t release = last - recorder->most;
+        journal_release(recorder->journal,
+                        release < recorder->drained ? release : recorder->drained);
     }
-    struct why extend;
-    if (journal_extend(recorder->journal, &extend) != STATUS_OK && status == STATUS_OK) {
-        *why = extend;
+    if (status == STATUS_OK && drained != STATUS_OK) {
+        *why = inner;
+        status = drained;
+    }
+    if (journal_extend(recorder->journal, &inner) != STATUS_OK && status == STATUS_OK) {
+        *why = inner;
         status = STATUS_BROKEN;
     }
     return status;
@@ -244,7 +425,9 @@ void recorder_close(struct recorder *recorder)
         if (recorder->journal != NULL) {
             journal_sync(recorder->journal, &why);
         }
+        statedb_close(recorder->state);
         journal_close(recorder->journal);
+        free(recorder->state_path);
         free(recorder);
     }
 }

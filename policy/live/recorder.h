@@ -1,4 +1,4 @@
-/* What the book has on disk: the journal's upkeep, and counts and blocks back after a restart. */
+/* What the book has on disk: journal to state.db, and counts and blocks back after a restart. */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #ifndef SEKISHO_RECORDER_H
 #define SEKISHO_RECORDER_H
@@ -13,7 +13,7 @@ struct recorder;
 /* Reads the key of the hashes and the clock (made if they are not there), puts back into the book
  * what the records say, attaches the journal. tell is told of damage. STATUS_BROKEN: not now, try
  * again later; nothing is attached then. */
-enum status recorder_open(const char *folder, struct book *book, struct moment now,
+enum status recorder_open(const char *folder, const char *state_path, struct book *book, struct moment now,
                           void (*tell)(void *context, const char *sentence), void *context,
                           struct recorder **recorder, struct why *why);
 /* Once a second: brings records to the disk, prepares room for more, and lets the oldest go when
