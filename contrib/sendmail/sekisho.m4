@@ -25,6 +25,7 @@ dnl
 dnl A recipient that Sendmail calls its own (Rcpt_ok) passes to the filter. For all others the door is
 dnl asked, and whatever it does not permit is refused in its words. So the relay stays shut when the
 dnl filter is taken out, and when the door is away inbound mail goes on while relaying gets 451.
+dnl Where TRUST_AUTH_MECH or RELAY has stayed in all the same, the door is asked nevertheless.
 dnl What is not from the network (sendmail -bs: no address, or 0) is not refused.
 LOCAL_RULESETS
 SLocal_check_rcpt
@@ -41,8 +42,3 @@ R$* $| $*		$: <?> $(sekisho $&{client_addr}|$&{auth_authen}|$&f|$1 $: <TMPF> $)
 R<?> yes		$#OK
 R<?> $- $-.$-.$- $+	$#error $@ $2.$3.$4 $: $5
 R$*			$#error $@ 4.3.0 $: "451 Cannot ask whether this may be relayed, please try again later"
-dnl
-dnl TRUST_AUTH_MECH lets every login relay, also postmaster, whose password is known to too many. NO: no
-dnl mechanism is trusted, should that line be in sendmail.mc all the same.
-SLocal_Relay_Auth
-R$*			$@ NO

@@ -141,6 +141,10 @@ done
 # A reply of the door is in our words, blanks and all.
 lab_session --source 203.0.113.66 "HELO x" "MAIL FROM:<x@third.example>" "RCPT TO:<victim@far.example>" QUIT >"$lab/words"
 that "the door's words" grep -qF 'Relaying denied: not a client host and not logged in [sekisho relay-denied #' "$lab/words"
+# ... and knows the recipient as it was typed (-f).
+ask "capital letters in a recipient" 550 relay-denied --source 203.0.113.66 "HELO x" "MAIL FROM:<x@third.example>" \
+    "RCPT TO:<Victim@Far.Example>" DATA QUIT
+that "capital letters reach the door" grep -q 'at=door .*to="<Victim@Far.Example>"' "$lab_log"
 sink_as_permitted "one of each"
 
 # ---------------------------------------------------------------- the attack of 2004
@@ -312,6 +316,7 @@ sink_as_permitted "not from the network"
 # ---------------------------------------------------------------- the filter stopped, killed, frozen
 
 lab_stop_sekisho
+# shellcheck disable=SC2154  # lab_stop_sekisho sets it
 that "sekisho-milter ends with status 0 on TERM" equal "$lab_sekisho_status" 0
 all_deferred "stopped"
 arrived "stopped" taro 0
