@@ -61,7 +61,8 @@ struct report {
 };
 
 struct keeper {
-    char *policy_path, *folder, *state_path, *state_folder, *last_good_path, *sequence_path, *report_path;
+    char *policy_path, *folder, *state_path, *state_folder, *last_good_path, *sequence_path,
+        *report_path;
     struct slot *slot;
     struct sequence *sequence;
     struct book *book;
@@ -384,8 +385,8 @@ static void keep_records(struct keeper *keeper)
         return;
     }
     if (keeper->recorder == NULL) {
-        status = recorder_open(keeper->state_folder, keeper->state_path, keeper->book, moment_now(), tell_damage,
-                               keeper, &keeper->recorder, &why);
+        status = recorder_open(keeper->state_folder, keeper->state_path, keeper->book, moment_now(),
+                               tell_damage, keeper, &keeper->recorder, &why);
     }
     if (keeper->recorder != NULL) {
         struct hold hold = slot_acquire(keeper->slot);
@@ -637,8 +638,9 @@ enum status keeper_start(const char *policy_path, const char *state_path, struct
         keeper->sequence_path = join(keeper->state_folder, "sequence");
         keeper->report_path = join(keeper->state_folder, "status.json");
     }
-    if (keeper->policy_path == NULL || keeper->state_path == NULL || keeper->folder == NULL || keeper->last_good_path == NULL ||
-        keeper->sequence_path == NULL || keeper->report_path == NULL) {
+    if (keeper->policy_path == NULL || keeper->state_path == NULL || keeper->folder == NULL ||
+        keeper->last_good_path == NULL || keeper->sequence_path == NULL ||
+        keeper->report_path == NULL) {
         why_set(why, status, "no memory for the keeper");
         goto out;
     }

@@ -25,8 +25,8 @@ enum {
     LOCK_WAIT_MS = 100 /* for whoever else has state.db locked */
 };
 
-/* A leap of the wall clock beyond this keeps decisions from being pruned for a day: they are not old
- * because somebody set a clock. */
+/* A leap of the wall clock beyond this keeps decisions from being pruned for a day: they are not
+ * old because somebody set a clock. */
 #define LEAP_MS INT64_C(3600000)
 #define LEAP_REST_MS INT64_C(86400000)
 
@@ -37,7 +37,7 @@ struct recorder {
     char *state_path;
     struct statedb *state; /* NULL = not open */
     struct journal_cursor cursor;
-    uint64_t drained; /* records up to this one are in state.db */
+    uint64_t drained;               /* records up to this one are in state.db */
     int64_t difference, prune_from; /* wall less steady; steady */
     void (*tell)(void *context, const char *sentence);
     void *context;
@@ -266,7 +266,8 @@ static enum status open_state(struct recorder *recorder, struct moment now, stru
     struct why inner;
 
     if (recorder->state != NULL && !statedb_same(recorder->state)) {
-        close_state(recorder); /* removed or replaced: what is in the journal goes into the new one */
+        close_state(
+            recorder); /* removed or replaced: what is in the journal goes into the new one */
         recorder->cursor = (struct journal_cursor){0, 0, 0};
         recorder->drained = 0;
     }

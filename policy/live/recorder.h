@@ -13,13 +13,16 @@ struct recorder;
 /* Reads the key of the hashes and the clock (made if they are not there), puts back into the book
  * what the records say, attaches the journal. tell is told of damage. STATUS_BROKEN: not now, try
  * again later; nothing is attached then. */
-enum status recorder_open(const char *folder, const char *state_path, struct book *book, struct moment now,
-                          void (*tell)(void *context, const char *sentence), void *context,
-                          struct recorder **recorder, struct why *why);
-/* Once a second: brings records to the disk, prepares room for more, and lets the oldest go when
- * more than ring_size wait. policy may be NULL. STATUS_BROKEN: no space; the book goes on in the
- * room that is there. */
-enum status recorder_step(struct recorder *recorder, const struct policy *policy, struct why *why);
+enum status recorder_open(const char *folder, const char *state_path, struct book *book,
+                          struct moment now, void (*tell)(void *context, const char *sentence),
+                          void *context, struct recorder **recorder, struct why *why);
+/* Once a second: brings records to the disk and into state.db (made if it is not there; a damaged
+ * one is set aside under a new name), prepares room for more, lets the oldest go that state.db has
+ * when more than ring_size are there, and removes decisions that are older than retention, a few at
+ * a time. policy may be NULL. Any other status than STATUS_OK: something is in the way; the book
+ * goes on in the room that is there, at most twice ring_size. */
+enum status recorder_step(struct recorder *recorder, const struct policy *policy, struct moment now,
+                          struct why *why);
 /* Records that are on disk. */
 size_t recorder_records(const struct recorder *recorder);
 /* Detaches and closes; nothing is lost. NULL is allowed. */
