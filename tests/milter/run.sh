@@ -50,8 +50,8 @@ else
     tail -n 20 "$work/log"
 fi
 
-for script in replies hostile; do
-    timeout 100 python3 -B "$here/$script.py" "$build" > "$work/said" 2>&1
+for script in replies hostile crowds; do
+    timeout 150 python3 -B "$here/$script.py" "$build" > "$work/said" 2>&1
     last=$(tail -n 1 "$work/said")
     if [[ $last =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed$ ]]; then
         passed=$((passed + BASH_REMATCH[1])) failed=$((failed + BASH_REMATCH[2]))

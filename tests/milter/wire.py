@@ -171,6 +171,64 @@ class Door:
         self.socket.close()
 
 
+class Watch:
+    """Descriptors, threads and memory of a daemon: what a case has taken must come back after it."""
+
+    def __init__(self, work, process):
+        self.work, self.pid = work, process.pid
+        with open(work.build + "/milter/sekisho-milter", "rb") as binary:
+            code = binary.read()
+        # a sanitizer keeps what was freed and has shadows of threads that are gone: its memory says nothing, and
+        # AddressSanitizer finds at the end what was lost
+        self.sanitized = b"__asan_init" in code or b"__tsan_init" in code
+        self.base = self.now()
+
+    def now(self):
+        """(descriptors, threads, kB of memory of its own)"""
+        with open("/proc/%d/status" % self.pid, encoding="ascii") as status:
+            values = dict(line.split(":", 1) for line in status)
+        return len(os.listdir("/proc/%d/fd" % self.pid)), int(values["Threads"]), int(values["RssAnon"].split()[0])
+
+    def begin(self, work=lambda: None):
+        """What is there after some work is what it starts from: the first sessions make the pool and its memory."""
+        work()
+        time.sleep(0.3)
+        self.base = self.now()
+
+    def back(self, what, more_kb=4096, more_threads=0, seconds=25):
+        """Waits for libmilter, whose idle threads and closed sessions go in their own time."""
+        until = time.monotonic() + seconds
+        limit = (self.base[0], self.base[1] + more_threads, self.base[2] + more_kb if not self.sanitized else 1 << 40)
+        while True:
+            seen = self.now()
+            if all(now <= most for now, most in zip(seen, limit)):
+                return self.work.check("%s: all came back" % what, True)
+            if time.monotonic() > until:
+                return self.work.check("%s: descriptors, threads, kB come back" % what, False, (seen, "of", self.base))
+            time.sleep(0.01)
+
+
+def known(work, what, seconds=2.0):
+    """Sessions whose answers are known get them, and soon."""
+    begin = time.monotonic()
+    stranger, office, door = Milter(work.milter), Milter(work.milter), Door(work.permit)
+    stranger.connect()
+    office.connect("192.0.2.25")
+    answers = []
+    for milter in (stranger, office):
+        milter.helo()
+        milter.mail(b"<a@far.example>")
+        answers += [milter.rcpt(REMOTE), milter.rcpt(LOCAL)]
+        milter.close()
+    answers += [("OK" if door.policy(client_address="192.0.2.25", sender="a@far.example", recipient="b@elsewhere.example") == b"OK"
+                 else "no", b""),
+                (door.policy(client_address=STRANGER, sender="a@far.example", recipient="b@elsewhere.example")[:3].decode(), b"")]
+    door.close()
+    took = time.monotonic() - begin
+    work.check("%s: known sessions get their answers" % what, [a[0] for a in answers] == ["550", "pass", "pass", "pass", "OK", "550"]
+               and b"[sekisho relay-denied #" in answers[0][1] and took < seconds, (took, answers))
+
+
 class Work:
     """A folder of one's own, removed at the end with every process that was started."""
 
