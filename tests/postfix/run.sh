@@ -11,19 +11,13 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 top=$(cd "$here/../.." && pwd)
 # shellcheck source-path=SCRIPTDIR source=../../contrib/postfix/lab.sh
 . "$top/contrib/postfix/lab.sh"
+# shellcheck source-path=SCRIPTDIR source=able.sh
+. "$here/able.sh"
 
 [ $# -eq 1 ] || { echo "usage: run.sh BUILD" >&2; exit 2; }
 build=$(cd "$1" 2>/dev/null && pwd) || { echo "run.sh: no directory $1" >&2; exit 2; }
 forms=${SHARED:-$top/../shared/cases}/relay-forms.tsv
 hostile=${SHARED:-$top/../shared/cases}/hostile-strings.json
-
-if [ "$(id -u)" -ne 0 ]; then
-    echo "skipped: needs root, it makes a network of its own"
-    exit 77
-fi
-for tool in unshare setpriv ip postfix dovecot smtp-sink openssl python3 sqlite3; do
-    command -v $tool >/dev/null || { echo "skipped: $tool is not installed"; exit 77; }
-done
 
 lab_enter "$here/run.sh" "$build"
 # Few clients ask very much here: limits and blocks have tests of their own.
