@@ -2,12 +2,19 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "ctl.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "core/policy_seal.h"
+
 int ctl_fail(const struct ctl *ctl, int code, const char *format, ...)
 {
     char sentence[1024], shown[2048];
@@ -111,6 +118,67 @@ bool ctl_time_read(const char *text, int64_t *wall)
     return strcmp(ctl_time_text(*wall, again), plain) == 0;
 }
 
+enum { SPAN_MOST = 31536000 };
+
+bool ctl_span_read(const char *text, int64_t *seconds)
+{
+    static const struct {
+        char letter;
+        int64_t seconds;
+    } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}};
+    size_t digits = strspn(text, "0123456789");
+
+    if (digits == 0 || digits > 8 || text[digits] == '\0' || text[digits + 1] != '\0') {
+        return false;
+    }
+    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
+        if (units[i].letter == text[digits]) {
+            *seconds = strtoll(text, NULL, 10) * units[i].seconds;
+            return *seconds > 0 && *seconds <= SPAN_MOST;
+        }
+    }
+    return false;
+}
+
+const char *ctl_span_text(int64_t seconds, char to[CTL_SPAN])
+{
+    seconds = seconds > 0 ? seconds : 0;
+    if (seconds >= 86400) {
+        snprintf(to, CTL_SPAN, "%" PRId64 "d %" PRId64 "h", seconds / 86400,
+                 seconds % 86400 / 3600);
+    } else if (seconds >= 3600) {
+        snprintf(to, CTL_SPAN, "%" PRId64 "h %" PRId64 "m", seconds / 3600, seconds % 3600 / 60);
+    } else if (seconds >= 60) {
+        snprintf(to, CTL_SPAN, "%" PRId64 "m %" PRId64 "s", seconds / 60, seconds % 60);
+    } else {
+        snprintf(to, CTL_SPAN, "%" PRId64 "s", seconds);
+    }
+    return to;
+}
+
+bool ctl_since_read(const struct ctl *ctl, const char *text, int64_t *wall)
+{
+    int64_t seconds;
+
+    if (ctl_span_read(text, &seconds)) {
+        *wall = ctl->now.wall - seconds * 1000;
+        return true;
+    }
+    return ctl_time_read(text, wall);
+}
+
+bool ctl_number_read(const char *text, uint64_t *number)
+{
+    text += text[0] == '#';
+    size_t digits = strspn(text, "0123456789");
+    if (digits == 0 || text[digits] != '\0') {
+        return false;
+    }
+    errno = 0;
+    *number = strtoull(text, NULL, 10);
+    return errno == 0 && *number > 0 && *number <= INT64_MAX;
+}
+
 enum status ctl_policy_open(const char *path, int64_t wall, struct ctl_policy *opened,
                             struct why *why)
 {
@@ -142,4 +210,252 @@ void ctl_policy_close(struct ctl_policy *opened)
 int ctl_exit_of(enum status status)
 {
     return status == STATUS_OK ? CTL_YES : status == STATUS_BAD ? CTL_INVALID : CTL_UNREACHABLE;
+}
+
+/* -- the state ------------------------------------------------------------------------------ */
+
+bool ctl_beside_state(const struct ctl *ctl, const char *name, char path[CTL_PATH])
+{
+    const char *slash = strrchr(ctl->state, '/');
+    int folder = slash != NULL ? (int)(slash - ctl->state) + 1 : 0;
+
+    return snprintf(path, CTL_PATH, "%.*s%s", folder, ctl->state, name) < CTL_PATH;
+}
+
+enum ctl_daemon ctl_daemon_look(const struct ctl *ctl, struct why *why)
+{
+    enum ctl_daemon daemon = CTL_DAEMON_UNKNOWN;
+    char path[CTL_PATH];
+
+    if (!ctl_beside_state(ctl, "lock", path)) {
+        why_set(why, STATUS_BAD, "--state: the name is too long");
+        return CTL_DAEMON_UNKNOWN;
+    }
+    int file = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (file < 0 && errno == ENOENT) {
+        return CTL_DAEMON_NONE;
+    }
+    if (file < 0) {
+        why_set(why, STATUS_BROKEN, "%s: %s", path, strerror(errno));
+        return CTL_DAEMON_UNKNOWN;
+    }
+    if (flock(file, LOCK_SH | LOCK_NB) == 0) {
+        daemon = CTL_DAEMON_NONE;
+    } else if (errno == EWOULDBLOCK) {
+        daemon = CTL_DAEMON_RUNS;
+    } else {
+        why_set(why, STATUS_BROKEN, "%s: %s", path, strerror(errno));
+    }
+    close(file);
+    return daemon;
+}
+
+void ctl_pause(int milliseconds)
+{
+    struct timespec span = {milliseconds / 1000, milliseconds % 1000 * 1000000L};
+
+    nanosleep(&span, NULL);
+}
+
+enum { POLL_MS = 50 };
+
+enum ctl_asked ctl_ask(const struct ctl *ctl, struct statedb *db, struct statedb_request *request,
+                       bool leave, struct why *why)
+{
+    enum ctl_daemon daemon = ctl_daemon_look(ctl, why);
+
+    if (daemon == CTL_DAEMON_UNKNOWN) {
+        return CTL_ASKED_FAILED;
+    }
+    if (daemon == CTL_DAEMON_NONE && !leave) {
+        return CTL_ASKED_NO_DAEMON;
+    }
+    enum status status = statedb_ask(db, request, ctl->now.wall, why);
+    if (status != STATUS_OK) {
+        return CTL_ASKED_FAILED;
+    }
+    if (daemon == CTL_DAEMON_NONE) {
+        return CTL_ASKED_NO_DAEMON;
+    }
+    for (int waited = 0; waited < CTL_WAIT_MS; waited += POLL_MS) {
+        ctl_pause(POLL_MS);
+        status = statedb_answer(db, request, why);
+        if (status == STATUS_OK && request->answered) {
+            return CTL_ASKED_ANSWERED;
+        }
+        if (status != STATUS_OK && status != STATUS_BUSY) {
+            return CTL_ASKED_FAILED;
+        }
+    }
+    if (statedb_take_back(db, request->id, why) != STATUS_OK) {
+        return CTL_ASKED_FAILED;
+    }
+    /* Done between the last look and now: then it was not taken back. One that was is answered as
+     * gone, not done. */
+    if (statedb_answer(db, request, NULL) == STATUS_OK && request->answered && request->done) {
+        return CTL_ASKED_ANSWERED;
+    }
+    return CTL_ASKED_SILENT;
+}
+
+int ctl_ask_print(const struct ctl *ctl, struct statedb_request *request)
+{
+    char text[2048];
+    struct statedb *db = NULL;
+    struct why why = {""};
+    enum status status = statedb_open(ctl->state, STATEDB_TOOL, CTL_WAIT_MS, &db, NULL, &why);
+
+    if (status != STATUS_OK) {
+        return ctl_fail(ctl, CTL_UNREACHABLE, "%s", why.text);
+    }
+    enum ctl_asked asked = ctl_ask(ctl, db, request, true, &why);
+    statedb_close(db);
+    switch (asked) {
+    case CTL_ASKED_ANSWERED:
+        break;
+    case CTL_ASKED_NO_DAEMON:
+        return ctl_fail(ctl, CTL_UNREACHABLE,
+                        "no daemon runs with %s; the request waits there and will be done when the "
+                        "daemon starts",
+                        ctl->state);
+    case CTL_ASKED_SILENT:
+        return ctl_fail(ctl, CTL_UNREACHABLE,
+                        "the daemon runs, but has not answered in %d seconds; the request was "
+                        "taken back, nothing was done (sekisho status)",
+                        CTL_WAIT_MS / 1000);
+    case CTL_ASKED_FAILED:
+        return ctl_fail(ctl, CTL_UNREACHABLE, "%s", why.text);
+    }
+    if (ctl->json) {
+        ctl_print(json_pack("{s:b, s:s, s:o, s:o}", "ok", request->done, "verb", request->verb,
+                            "subject", ctl_json_text(request->subject), "answer",
+                            ctl_json_text(request->answer)));
+    } else {
+        fprintf(request->done ? stdout : stderr, "%s\n",
+                ctl_plain(request->answer, text, sizeof text));
+    }
+    return request->done ? CTL_YES : CTL_NO;
+}
+
+/* -- a decision ----------------------------------------------------------------------------- */
+
+const char *ctl_outcome_name(enum outcome outcome)
+{
+    static const char *const names[] = {"", "accepted", "rejected", "aborted"};
+    return (unsigned)outcome < sizeof names / sizeof names[0] ? names[outcome] : "";
+}
+
+static json_t *json_or_null(const struct text *text)
+{
+    char plain[4 * DECISION_TEXT + 32];
+
+    if (text->bytes == NULL || text->size == 0) {
+        return json_null();
+    }
+    json_t *string = json_stringn(text->bytes, text->size);
+    if (string == NULL) {
+        printable_copy(plain, sizeof plain, text->bytes, text->size, DECISION_TEXT);
+        string = json_string(plain);
+    }
+    return string;
+}
+
+static json_t *json_name(const char *name)
+{
+    return name[0] != '\0' ? json_string(name) : json_null();
+}
+
+static json_t *json_ip(bool known, const struct ip *ip)
+{
+    char text[IP_TEXT];
+
+    if (known) {
+        ip_text(ip, text);
+    }
+    return known ? json_string(text) : json_null();
+}
+
+/* The row as it was, not as it is. */
+static json_t *json_row(struct rule rule, const struct text *text)
+{
+    return rule.table == TABLE_NONE
+               ? json_null()
+               : json_pack("{s:s, s:I, s:o}", "table", table_name(rule.table), "row",
+                           (json_int_t)rule.row, "text", json_or_null(text));
+}
+
+/* Lengths of the texts that were cut. */
+static json_t *json_lengths(const struct decision *decision)
+{
+    const struct {
+        const char *name;
+        const struct kept_text *kept;
+    } texts[] = {{"client_name", &decision->client_name},
+                 {"helo", &decision->helo},
+                 {"host", &decision->host},
+                 {"login", &decision->login},
+                 {"sender", &decision->sender},
+                 {"recipient", &decision->recipient}};
+    json_t *lengths = json_object();
+
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        if (texts[i].kept->whole > texts[i].kept->text.size) {
+            json_object_set_new(lengths, texts[i].name,
+                                json_integer((json_int_t)texts[i].kept->whole));
+        }
+    }
+    return lengths;
+}
+
+json_t *ctl_json_decision(const struct statedb_decision *stored)
+{
+    const struct decision *decision = &stored->decision;
+    const struct verdict *verdict = &decision->verdict;
+    const struct limit_seen *limit = &verdict->limit;
+    json_t *seen = json_null(), *observed = json_null();
+
+    if (limit->rule.table != TABLE_NONE) {
+        seen = json_pack("{s:I, s:o, s:s, s:I, s:I, s:I, s:I}", "row", (json_int_t)limit->rule.row,
+                         "subject", json_or_null(&decision->subject[limit->subject]), "counts",
+                         counts_name(limit->counts), "count", (json_int_t)limit->count, "allowed",
+                         (json_int_t)limit->allowed, "seconds", (json_int_t)limit->seconds,
+                         "wait_ms", (json_int_t)limit->wait);
+    }
+    if (verdict->observed) {
+        observed = json_pack("{s:s, s:o}", "reason", reason_row(verdict->observed_reason)->name,
+                             "row", json_row(verdict->observed_rule, &decision->observed_row_text));
+    }
+    json_t *answer = json_pack(
+        "{s:I, s:s, s:s, s:s, s:o, s:o, s:s, s:s, s:b, s:I}", "number",
+        (json_int_t)decision->number, "at", stored->at, "action", action_name(verdict->action),
+        "reason", reason_row(verdict->reason)->name, "check", json_name(check_name(verdict->check)),
+        "row", json_row(verdict->rule, &decision->row_text), "kind", kind_name(verdict->kind),
+        "post", decision->post == POST_DOOR ? "door" : "milter", "recipient_local",
+        verdict->recipient_local, "policy", (json_int_t)decision->generation);
+    json_t *facts =
+        json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:b, s:o}", "client",
+                  json_ip(decision->client_known, &decision->client), "client_name",
+                  json_or_null(&decision->client_name.text), "helo",
+                  json_or_null(&decision->helo.text), "host", json_or_null(&decision->host.text),
+                  "listener", json_ip(decision->listener_known, &decision->listener), "login",
+                  json_or_null(&decision->login.text), "from", json_or_null(&decision->sender.text),
+                  "to", json_or_null(&decision->recipient.text), "submission", decision->submission,
+                  "not_for_mta", decision->not_for_mta, "mta_refused", decision->mta_refused,
+                  "lengths", json_lengths(decision));
+    json_t *rest =
+        json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "session", json_or_null(&decision->session),
+                  "queue_id", json_or_null(&decision->queue), "outcome",
+                  json_name(stored->ended ? ctl_outcome_name(decision->outcome) : ""), "observed",
+                  observed, "limit", seen, "blocked",
+                  decision->blocks ? json_or_null(&decision->block_subject) : json_null());
+    if (answer == NULL || facts == NULL || rest == NULL) {
+        json_decref(answer);
+        answer = NULL;
+    } else {
+        json_object_update(answer, facts);
+        json_object_update(answer, rest);
+    }
+    json_decref(facts);
+    json_decref(rest);
+    return answer;
 }

@@ -13,6 +13,7 @@
 #include "core/status.h"
 #include "core/verdict.h"
 #include "store/policydb.h"
+#include "store/statedb.h"
 
 enum ctl_exit {
     CTL_YES = 0,        /* yes, done */
@@ -31,7 +32,8 @@ struct ctl {
 /* A verb: argv[0] is its name. */
 typedef int ctl_verb(const struct ctl *ctl, int argc, char **argv);
 
-ctl_verb verb_init, verb_check, verb_explain, verb_prove, verb_status;
+ctl_verb verb_init, verb_check, verb_explain, verb_prove, verb_status, verb_log, verb_block,
+    verb_usage;
 
 /* -- output --------------------------------------------------------------------------------- */
 
@@ -56,6 +58,16 @@ bool ctl_time_read(const char *text, int64_t *wall);
 /* Writes it as 2026-11-24 03:00:00. Returns to. */
 const char *ctl_time_text(int64_t wall, char to[CTL_TIME]);
 
+/* Reads 90s, 30m, 24h or 7d as seconds: 1 to a year. */
+bool ctl_span_read(const char *text, int64_t *seconds);
+enum { CTL_SPAN = 48 };
+/* Writes it as 2d 3h, 59m 12s: the two largest units. Returns to. */
+const char *ctl_span_text(int64_t seconds, char to[CTL_SPAN]);
+/* Reads a span back from now, or a time. */
+bool ctl_since_read(const struct ctl *ctl, const char *text, int64_t *wall);
+/* Reads 4821 or #4821; above 0. */
+bool ctl_number_read(const char *text, uint64_t *number);
+
 /* -- the policy ----------------------------------------------------------------------------- */
 
 enum { CTL_WAIT_MS = 5000 }; /* for an editor's lock */
@@ -72,6 +84,39 @@ enum status ctl_policy_open(const char *path, int64_t wall, struct ctl_policy *o
 void ctl_policy_close(struct ctl_policy *opened);
 /* CTL_YES, CTL_INVALID for STATUS_BAD, CTL_UNREACHABLE for the rest. */
 int ctl_exit_of(enum status status);
+
+/* -- the state ------------------------------------------------------------------------------ */
+
+enum { CTL_PATH = 4096 };
+/* The name of a file in the state's directory; false: too long. */
+bool ctl_beside_state(const struct ctl *ctl, const char *name, char path[CTL_PATH]);
+
+enum ctl_daemon { CTL_DAEMON_RUNS, CTL_DAEMON_NONE, CTL_DAEMON_UNKNOWN };
+/* The daemon holds the lock for as long as it lives. why: of CTL_DAEMON_UNKNOWN. */
+enum ctl_daemon ctl_daemon_look(const struct ctl *ctl, struct why *why);
+
+/* Sleeps; a signal wakes it. */
+void ctl_pause(int milliseconds);
+
+enum ctl_asked {
+    CTL_ASKED_ANSWERED, /* request->done and answer say it */
+    CTL_ASKED_NO_DAEMON,
+    CTL_ASKED_SILENT, /* no answer in CTL_WAIT_MS: the request was taken back */
+    CTL_ASKED_FAILED  /* why */
+};
+/* Puts a request and waits for the answer of a daemon that runs. leave: put it also when none runs,
+ * for the next one to do. */
+enum ctl_asked ctl_ask(const struct ctl *ctl, struct statedb *db, struct statedb_request *request,
+                       bool leave, struct why *why);
+/* Opens the state, asks, and prints what came of it. Returns how the tool ends. */
+int ctl_ask_print(const struct ctl *ctl, struct statedb_request *request);
+
+/* Everything that is kept of a decision; what is not known is null. */
+json_t *ctl_json_decision(const struct statedb_decision *stored);
+const char *ctl_outcome_name(enum outcome outcome); /* "" while it is open */
+
+/* explain NUMBER: retells a recorded decision. */
+int ctl_explain_number(const struct ctl *ctl, uint64_t number);
 
 /* -- edits ---------------------------------------------------------------------------------- */
 

@@ -16,8 +16,18 @@ static const struct {
     {"check", verb_check, "would this policy load? every bad row, by table and row"},
     {"explain", verb_explain,
      "--client IP [--helo NAME] [--login L] --from S --to R [--at TIME]\n"
-     "           [--listener IP] [--host NAME]: how it would be judged, check by check; or REASON"},
+     "           [--listener IP] [--host NAME]: how it would be judged, check by check; or NUMBER, "
+     "or REASON"},
     {"prove", verb_prove, "the open-relay battery against this policy"},
+    {"log", verb_log,
+     "[--since T] [--until T] [--client IP|RANGE] [--login L] [--from S|@DOMAIN] [--to R|@DOMAIN]\n"
+     "           [--reason R] [--action accept|reject|tempfail] [--number N] [--last N] "
+     "[--follow]:\n"
+     "           decisions, one a line; T is 24h, 7d or UTC 2026-11-24T03:00:00Z"},
+    {"block", verb_block,
+     "list | add SUBJECT [--for 1h] [--note TEXT] | lift SUBJECT: who is refused for a time;\n"
+     "           SUBJECT is client:IP, identity:NAME or relay:IP"},
+    {"usage", verb_usage, "[SUBJECT] | reset SUBJECT: how near to which limit"},
     {"status", verb_status, "does the daemon run, which policy is in force, what was refused"},
 };
 

@@ -14,7 +14,7 @@ enum { SHOWN_ROOM = 1400 };
 
 #define USAGE                                                                                      \
     "explain takes --client IP [--helo NAME] [--login L] --from S --to R [--at TIME] "             \
-    "[--listener IP] [--host NAME], or a REASON"
+    "[--listener IP] [--host NAME], or a NUMBER, or a REASON"
 
 /* What was asked on the command line. */
 struct question {
@@ -85,14 +85,6 @@ static int explain_reason(const struct ctl *ctl, const char *name)
         printf("remedy  %s\n", row->remedy);
     }
     return CTL_YES;
-}
-
-static int explain_number(const struct ctl *ctl, const char *number)
-{
-    return ctl_fail(ctl, CTL_UNREACHABLE,
-                    "recorded decisions need the record, which this version does not keep; the log "
-                    "has the line decision=%s, with its reason (sekisho explain REASON)",
-                    number);
 }
 
 /* -- the question --------------------------------------------------------------------------- */
@@ -442,9 +434,9 @@ int verb_explain(const struct ctl *ctl, int argc, char **argv)
         return ctl_fail(ctl, CTL_USAGE, USAGE);
     }
     if (argc == 2 && argv[1][0] != '-') {
-        const char *number = argv[1] + (argv[1][0] == '#');
-        bool digits = number[0] != '\0' && strspn(number, "0123456789") == strlen(number);
-        return digits ? explain_number(ctl, number) : explain_reason(ctl, argv[1]);
+        uint64_t number;
+        return ctl_number_read(argv[1], &number) ? ctl_explain_number(ctl, number)
+                                                 : explain_reason(ctl, argv[1]);
     }
     int code = read_question(ctl, argc, argv, &question);
     if (code != CTL_YES) {

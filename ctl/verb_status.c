@@ -1,15 +1,9 @@
 /* sekisho status: does a daemon run, which policy is in force, and what was refused last. */
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
-#include <unistd.h>
 
 #include "ctl.h"
-
-enum { PATH_ROOM = 4096 };
 
 /* What status.json of the state directory says; times are Unix seconds, 0 = never. */
 struct report {
@@ -17,40 +11,6 @@ struct report {
     const char *origin, *refusal, *state_trouble;
     int refused;
 };
-
-enum daemon { DAEMON_RUNS, DAEMON_NONE, DAEMON_UNKNOWN };
-
-static bool beside_state(const struct ctl *ctl, const char *name, char path[PATH_ROOM])
-{
-    const char *slash = strrchr(ctl->state, '/');
-    int folder = slash != NULL ? (int)(slash - ctl->state) + 1 : 0;
-
-    return snprintf(path, PATH_ROOM, "%.*s%s", folder, ctl->state, name) < PATH_ROOM;
-}
-
-/* The daemon holds this lock for as long as it lives. */
-static enum daemon look_for_daemon(const char *path, struct why *why)
-{
-    enum daemon daemon = DAEMON_UNKNOWN;
-    int file = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-
-    if (file < 0 && errno == ENOENT) {
-        return DAEMON_NONE;
-    }
-    if (file < 0) {
-        why_set(why, STATUS_BROKEN, "%s: %s", path, strerror(errno));
-        return DAEMON_UNKNOWN;
-    }
-    if (flock(file, LOCK_SH | LOCK_NB) == 0) {
-        daemon = DAEMON_NONE;
-    } else if (errno == EWOULDBLOCK) {
-        daemon = DAEMON_RUNS;
-    } else {
-        why_set(why, STATUS_BROKEN, "%s: %s", path, strerror(errno));
-    }
-    close(file);
-    return daemon;
-}
 
 /* The report borrows from the file's JSON, which the caller gives up. NULL: none, and why. */
 static json_t *read_report(const char *path, struct report *report, struct why *why)
@@ -139,21 +99,21 @@ static void print_text(bool runs, const struct report *report)
 
 int verb_status(const struct ctl *ctl, int argc, char **argv)
 {
-    char lock[PATH_ROOM], path[PATH_ROOM];
+    char lock[CTL_PATH], path[CTL_PATH];
     struct report report;
     struct why why = {""};
 
     if (argc > 1) {
         return ctl_fail(ctl, CTL_USAGE, "%s: status takes no arguments", argv[1]);
     }
-    if (!beside_state(ctl, "lock", lock) || !beside_state(ctl, "status.json", path)) {
+    if (!ctl_beside_state(ctl, "lock", lock) || !ctl_beside_state(ctl, "status.json", path)) {
         return ctl_fail(ctl, CTL_USAGE, "--state: the name is too long");
     }
-    enum daemon daemon = look_for_daemon(lock, &why);
-    if (daemon == DAEMON_UNKNOWN) {
+    enum ctl_daemon daemon = ctl_daemon_look(ctl, &why);
+    if (daemon == CTL_DAEMON_UNKNOWN) {
         return ctl_fail(ctl, CTL_UNREACHABLE, "%s", why.text);
     }
-    bool runs = daemon == DAEMON_RUNS;
+    bool runs = daemon == CTL_DAEMON_RUNS;
     json_t *root = read_report(path, &report, &why);
     bool good = runs && root != NULL && report.generation != 0 && !report.refused &&
                 strcmp(report.origin, "policy.db") == 0 && report.state_trouble[0] == '\0';

@@ -298,6 +298,19 @@ size_t policy_limits(const struct policy *policy, const struct subjects *subject
     return count;
 }
 
+bool policy_limit_named(const struct policy *policy, uint64_t group, struct limit *limit,
+                        const char **name)
+{
+    for (size_t i = 0; i < policy->rows->rate_limit.count; i++) {
+        if (policy->limit_rows[i].limit.group == group) {
+            *limit = policy->limit_rows[i].limit;
+            *name = rows_text(policy->rows, policy->limit_rows[i].name);
+            return true;
+        }
+    }
+    return false;
+}
+
 int64_t policy_trap_block(const struct policy *policy, struct rule trap)
 {
     const struct name_row *rows = policy->rows->spam_trap.items;

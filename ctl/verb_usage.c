@@ -1,0 +1,273 @@
+/* sekisho usage: how near to which limit. */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/ledger.h"
+#include "core/policy_limit.h"
+#include "ctl.h"
+
+#define USAGE "usage takes nothing, or one SUBJECT as usage shows it, or reset SUBJECT"
+
+enum { SHOWN_MOST = 50, KEPT_MOST = 512 };
+
+/* A counter as it is shown. */
+struct entry {
+    char subject[LEDGER_SUBJECT];
+    uint64_t group, count, allowed;
+    uint32_t seconds;
+    bool named, observed;
+    struct limit limit;
+    const char *name; /* the policy's */
+};
+
+struct tally {
+    const struct policy *policy;
+    const char *subject; /* NULL: all */
+    bool json;
+    int64_t now; /* the ledger's clock; below 0: not known */
+    struct entry entries[KEPT_MOST];
+    size_t count, most;
+    bool more;
+};
+
+/* -- what is counted ------------------------------------------------------------------------ */
+
+static uint64_t count_now(const struct ledger_row *row, int64_t now)
+{
+    int64_t bucket = now >= 0 ? now / ledger_width(row->seconds) : row->bucket;
+    uint64_t count = 0;
+
+    for (int64_t i = 0; i < LEDGER_BUCKETS; i++) {
+        if (bucket - (row->bucket - i) < LEDGER_BUCKETS) {
+            count += row->count[i];
+        }
+    }
+    return count;
+}
+
+static double nearness(const struct entry *entry)
+{
+    return (double)entry->count / (entry->allowed > 0 ? (double)entry->allowed : 0.5);
+}
+
+static bool take(void *context, const struct ledger_row *row)
+{
+    struct tally *tally = context;
+    struct entry entry = {.name = ""};
+
+    if (row->place < 0 || row->hash == 0 || row->seconds == 0 ||
+        (tally->subject != NULL &&
+         strncmp(tally->subject, row->subject, LEDGER_SUBJECT - 1) != 0)) {
+        return true;
+    }
+    entry.count = count_now(row, tally->now);
+    entry.group = row->group;
+    entry.allowed = row->allowed;
+    entry.seconds = row->seconds;
+    entry.named = policy_limit_named(tally->policy, row->group, &entry.limit, &entry.name);
+    if (!entry.named) {
+        entry.observed = entry.named =
+            policy_limit_named(tally->policy, ~row->group, &entry.limit, &entry.name);
+    }
+    if ((entry.count == 0 && tally->subject == NULL) || (!entry.named && !tally->json)) {
+        return true;
+    }
+    memcpy(entry.subject, row->subject, sizeof entry.subject);
+    entry.subject[sizeof entry.subject - 1] = '\0';
+
+    /* the nearest first; the last falls off */
+    size_t at = tally->count;
+    while (at > 0 && nearness(&tally->entries[at - 1]) < nearness(&entry)) {
+        at--;
+    }
+    if (tally->count == tally->most) {
+        tally->more = true;
+        if (at == tally->count) {
+            return true;
+        }
+        tally->count--;
+    }
+    memmove(&tally->entries[at + 1], &tally->entries[at],
+            (tally->count - at) * sizeof tally->entries[0]);
+    tally->entries[at] = entry;
+    tally->count++;
+    return true;
+}
+
+/* The daemon's clock now: "LEDGER_MS WALL_MS" as it wrote them down last. -1: it has not. */
+static int64_t ledger_clock(const char *text, int64_t wall, int64_t *written)
+{
+    char *end;
+    int64_t ledger = strtoll(text, &end, 10);
+
+    *written = 0;
+    if (end == text || *end != ' ' || ledger < 0) {
+        return -1;
+    }
+    *written = strtoll(end + 1, NULL, 10);
+    int64_t since = wall > *written ? wall - *written : 0;
+    return ledger > INT64_MAX - since ? -1 : ledger + since;
+}
+
+/* -- the answer ----------------------------------------------------------------------------- */
+
+static void print_text(const struct tally *tally, const char *subject)
+{
+    char shown[4 * SUBJECT_TEXT], name[512], rule[RULE_TEXT];
+
+    for (size_t i = 0; i < tally->count; i++) {
+        const struct entry *entry = &tally->entries[i];
+        printf("%s  %" PRIu64 " of %" PRIu64 " %s in %" PRIu32 " seconds%s, %s: %s\n",
+               ctl_plain(entry->subject, shown, sizeof shown), entry->count, entry->allowed,
+               counts_name(entry->limit.counts), entry->seconds,
+               entry->observed ? ", only observed" : "", ctl_plain(entry->name, name, sizeof name),
+               policy_rule_text(tally->policy, entry->limit.rule, rule));
+    }
+    if (tally->more) {
+        printf("and more, which are less near their limits\n");
+    }
+    if (tally->count == 0 && subject != NULL) {
+        printf("%s: nothing is counted\n", ctl_plain(subject, shown, sizeof shown));
+    } else if (tally->count == 0) {
+        printf("nothing is counted just now\n");
+    }
+}
+
+static json_t *json_entry(const struct tally *tally, const struct entry *entry)
+{
+    char group[24];
+
+    snprintf(group, sizeof group, "%016" PRIx64, entry->group);
+    return json_pack("{s:o, s:I, s:I, s:I, s:s, s:o, s:o, s:o, s:b}", "subject",
+                     ctl_json_text(entry->subject), "count", (json_int_t)entry->count, "allowed",
+                     (json_int_t)entry->allowed, "seconds", (json_int_t)entry->seconds, "group",
+                     group, "counts",
+                     entry->named ? json_string(counts_name(entry->limit.counts)) : json_null(),
+                     "rule", entry->named ? ctl_json_text(entry->name) : json_null(), "row",
+                     entry->named ? ctl_json_rule(tally->policy, entry->limit.rule) : json_null(),
+                     "observed", entry->observed);
+}
+
+static void print_json(const struct tally *tally, bool fresh, const char *note, int64_t written)
+{
+    char time[CTL_TIME];
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < tally->count; i++) {
+        json_array_append_new(list, json_entry(tally, &tally->entries[i]));
+    }
+    ctl_print(json_pack("{s:b, s:b, s:s, s:o, s:b, s:o}", "ok", 1, "fresh", fresh, "note", note,
+                        "written",
+                        written != 0 ? json_string(ctl_time_text(written, time)) : json_null(),
+                        "more", tally->more, "counters", list));
+}
+
+/* -- the verb ------------------------------------------------------------------------------- */
+
+/* Has the daemon write its counters down. Returns the sentence that says why it has not, "" when it
+ * has; db is opened in any case where status is STATUS_OK. */
+static const char *sync_counters(const struct ctl *ctl, struct statedb **db, enum status *status,
+                                 struct why *why)
+{
+    struct statedb_request request = {.verb = "sync"};
+    struct why ignored = {""};
+    enum ctl_asked asked = CTL_ASKED_FAILED;
+
+    if (ctl_daemon_look(ctl, &ignored) == CTL_DAEMON_NONE) {
+        asked = CTL_ASKED_NO_DAEMON;
+    } else if (statedb_open(ctl->state, STATEDB_TOOL, CTL_WAIT_MS, db, NULL, &ignored) ==
+               STATUS_OK) {
+        asked = ctl_ask(ctl, *db, &request, false, &ignored);
+        statedb_close(*db);
+        *db = NULL;
+    }
+    *status = statedb_open(ctl->state, STATEDB_READ, CTL_WAIT_MS, db, NULL, why);
+    if (asked == CTL_ASKED_ANSWERED && request.done) {
+        return "";
+    }
+    return asked == CTL_ASKED_NO_DAEMON ? "no daemon runs: the figures are from when it last ran"
+           : asked == CTL_ASKED_SILENT || asked == CTL_ASKED_ANSWERED
+               ? "the daemon has not written its counters down now: the figures may be old"
+               : "the daemon could not be asked: the figures may be old";
+}
+
+static int show(const struct ctl *ctl, const char *subject)
+{
+    struct ctl_policy opened = {NULL, NULL};
+    struct statedb *db = NULL;
+    struct subjects subjects;
+    struct why why = {""};
+    char canonical[SUBJECT_TEXT], clock[64] = "";
+    enum status status;
+    int64_t written = 0;
+    bool relay;
+    const char *note = sync_counters(ctl, &db, &status, &why);
+
+    if (status != STATUS_OK) {
+        return ctl_fail(ctl, CTL_UNREACHABLE, "%s", why.text);
+    }
+    struct tally *tally = calloc(1, sizeof *tally);
+    if (tally == NULL) {
+        statedb_close(db);
+        return ctl_fail(ctl, CTL_UNREACHABLE, "no memory");
+    }
+    status = ctl_policy_open(ctl->policy, ctl->now.wall, &opened, &why);
+    int code = ctl_exit_of(status);
+    if (status == STATUS_OK) {
+        tally->policy = opened.policy;
+        tally->json = ctl->json;
+        tally->most = subject != NULL ? KEPT_MOST : SHOWN_MOST;
+        tally->subject = subject;
+        /* as the ledger writes it; sender:... and everyone are taken as they are */
+        if (subject != NULL &&
+            subject_parse(opened.policy, subject, &subjects, &relay, canonical, NULL) ==
+                STATUS_OK &&
+            !relay) {
+            tally->subject = canonical;
+        }
+        status = statedb_value(db, "clock", clock, sizeof clock, &why);
+        tally->now = ledger_clock(clock, ctl->now.wall, &written);
+    }
+    if (status == STATUS_OK) {
+        status = statedb_counters(db, take, tally, &why);
+    }
+    statedb_close(db);
+    if (status == STATUS_OK && ctl->json) {
+        print_json(tally, note[0] == '\0', note, written);
+    } else if (status == STATUS_OK) {
+        if (note[0] != '\0') {
+            char time[CTL_TIME];
+            printf("%s%s%s\n", note, written != 0 ? ", written at UTC " : "",
+                   written != 0 ? ctl_time_text(written, time) : "");
+        }
+        print_text(tally, subject);
+    }
+    bool none = subject != NULL && tally->count == 0;
+    ctl_policy_close(&opened);
+    free(tally);
+    if (status != STATUS_OK) {
+        return ctl_fail(ctl, code != CTL_YES ? code : CTL_UNREACHABLE, "%s", why.text);
+    }
+    return none ? CTL_NO : CTL_YES;
+}
+
+int verb_usage(const struct ctl *ctl, int argc, char **argv)
+{
+    struct statedb_request request = {.verb = "reset"};
+
+    if (argc == 3 && strcmp(argv[1], "reset") == 0) {
+        if (strlen(argv[2]) >= sizeof request.subject) {
+            return ctl_fail(ctl, CTL_USAGE, "SUBJECT is longer than %zu octets",
+                            sizeof request.subject - 1);
+        }
+        memcpy(request.subject, argv[2], strlen(argv[2]) + 1);
+        return ctl_ask_print(ctl, &request);
+    }
+    if (argc > 2 || (argc == 2 && (strcmp(argv[1], "reset") == 0 || argv[1][0] == '-'))) {
+        return ctl_fail(ctl, CTL_USAGE, USAGE);
+    }
+    return show(ctl, argc == 2 ? argv[1] : NULL);
+}
