@@ -894,6 +894,18 @@ bool book_block_at(struct book *book, size_t n, struct block *block)
     return found != NULL;
 }
 
+bool book_block_find(struct book *book, uint64_t key, struct block *block)
+{
+    lock(book);
+    /* asked at the beginning of all times, so that those count that have ended */
+    const struct block *found = blocklist_find(book->blocks, key, INT64_MIN);
+    if (found != NULL) {
+        *block = *found;
+    }
+    unlock(book);
+    return found != NULL;
+}
+
 enum status book_block_key(struct book *book, const struct policy *policy, const char *subject,
                            struct block *block, struct why *why)
 {

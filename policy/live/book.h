@@ -98,6 +98,8 @@ void book_block_written(struct book *book, uint64_t key, int64_t row);
 /* How many blocks are in force, and the n-th of all (false after the last). */
 size_t book_blocked(struct book *book, struct moment now);
 bool book_block_at(struct book *book, size_t n, struct block *block);
+/* The block of that key, in force or remembered. */
+bool book_block_find(struct book *book, uint64_t key, struct block *block);
 
 /* A block as the administrator sees it, by the subject's text: where its network or login lies now.
  * False: the subject says nothing under this policy. Fills key and canonical text. */

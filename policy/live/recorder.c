@@ -19,10 +19,12 @@ enum {
     PATH_ROOM = 4096,
     KEY_SIZE = 16,
     NAME_MOST = 64,
-    BATCH = 2000,      /* records in one transaction, */
-    BATCHES = 8,       /* and transactions in one step */
-    PRUNE = 2000,      /* decisions removed in one step */
-    LOCK_WAIT_MS = 100 /* for whoever else has state.db locked */
+    BATCH = 2000,       /* records in one transaction, */
+    BATCHES = 8,        /* and transactions in one step */
+    PRUNE = 2000,       /* decisions removed in one step */
+    LOCK_WAIT_MS = 100, /* for whoever else has state.db locked */
+    REQUESTS = 16,      /* of the tool, answered in one step */
+    ROWS = 1024         /* counters in one transaction */
 };
 
 /* A leap of the wall clock beyond this keeps decisions from being pruned for a day: they are not
@@ -37,6 +39,7 @@ struct recorder {
     char *state_path;
     struct statedb *state; /* NULL = not open */
     struct journal_cursor cursor;
+    uint64_t blocks;                /* blocks of records up to this one are in state.db */
     uint64_t drained;               /* records up to this one are in state.db */
     int64_t difference, prune_from; /* wall less steady; steady */
     void (*tell)(void *context, const char *sentence);
@@ -159,6 +162,7 @@ static void take_time(void *context, const struct decision *decision, uint64_t n
 
 struct restoring {
     struct book *book;
+    uint64_t blocks_record; /* blocks up to this one are in state.db, or were lifted */
     struct moment now;
 };
 
@@ -166,7 +170,8 @@ static void take_record(void *context, const struct decision *decision, uint64_t
 {
     struct restoring *restoring = context;
 
-    book_restore_record(restoring->book, decision, number, 0, restoring->now);
+    book_restore_record(restoring->book, decision, number, restoring->blocks_record,
+                        restoring->now);
 }
 
 /* The ledger's clock goes on with the steady clock within one run of the machine, otherwise by what
@@ -195,45 +200,6 @@ static enum status take_clock(const char *folder, struct recorder *recorder, str
     snprintf(text, sizeof text, "%s %" PRId64 "\n", boot[0] != '\0' ? boot : "-",
              book_clock_offset(recorder->book));
     return write_line(path, text, why);
-}
-
-enum status recorder_open(const char *folder, const char *state_path, struct book *book,
-                          struct moment now, void (*tell)(void *context, const char *sentence),
-                          void *context, struct recorder **opened, struct why *why)
-{
-    struct recorder *recorder = calloc(1, sizeof *recorder);
-    struct restoring restoring = {book, now};
-    char path[PATH_ROOM];
-    enum status status;
-
-    *opened = NULL;
-    if (recorder == NULL || (recorder->state_path = strdup(state_path)) == NULL) {
-        free(recorder);
-        return why_set(why, STATUS_BROKEN, "no memory for the journal");
-    }
-    recorder->book = book;
-    recorder->tell = tell;
-    recorder->context = context;
-    recorder->difference = now.wall - now.steady;
-    recorder->most = (size_t)setting_kind(SETTING_RING_SIZE)->number;
-    status = take_key(folder, book, why);
-    if (status == STATUS_OK) {
-        snprintf(path, sizeof path, "%s/journal", folder);
-        status = journal_open(path, recorder->most * 2, 0, tell, context, &recorder->journal, why);
-    }
-    if (status == STATUS_OK) {
-        status = take_clock(folder, recorder, now, why);
-    }
-    if (status == STATUS_OK && each_record(recorder, take_record, &restoring) != STATUS_OK) {
-        status = why_set(why, STATUS_BROKEN, "no memory to read the journal");
-    }
-    if (status == STATUS_OK) {
-        book_attach(book, recorder->journal);
-        *opened = recorder;
-        recorder = NULL;
-    }
-    recorder_close(recorder);
-    return status;
 }
 
 /* -- into state.db --------------------------------------------------------------------------- */
@@ -291,6 +257,15 @@ static enum status open_state(struct recorder *recorder, struct moment now, stru
     return status;
 }
 
+static enum status put_number(struct recorder *recorder, const char *name, uint64_t number,
+                              struct why *why)
+{
+    char text[32];
+
+    snprintf(text, sizeof text, "%" PRIu64, number);
+    return statedb_put_value(recorder->state, name, text, why);
+}
+
 /* One transaction; *more: there may be others. */
 static enum status drain_batch(struct recorder *recorder, bool *more, struct why *why)
 {
@@ -320,6 +295,9 @@ static enum status drain_batch(struct recorder *recorder, bool *more, struct why
         }
         drained = number;
     }
+    if (status == STATUS_OK && count > 0) {
+        status = put_number(recorder, "blocks_record", recorder->blocks, why);
+    }
     if (status == STATUS_OK) {
         status = statedb_commit(recorder->state, why);
     }
@@ -331,6 +309,241 @@ static enum status drain_batch(struct recorder *recorder, bool *more, struct why
     recorder->drained = drained;
     *more = count == BATCH;
     return STATUS_OK;
+}
+
+/* Ends a transaction: commit, or rollback. */
+static enum status finish(struct recorder *recorder, enum status status, struct why *why)
+{
+    if (status == STATUS_OK) {
+        status = statedb_commit(recorder->state, why);
+    }
+    if (status != STATUS_OK) {
+        statedb_rollback(recorder->state);
+    }
+    return status;
+}
+
+/* Blocks that began or changed, and rows of those that are over or lifted. */
+static enum status put_blocks(struct recorder *recorder, struct moment now, struct why *why)
+{
+    struct block blocks[8];
+    int64_t rows[64];
+    size_t count;
+    uint64_t last = journal_last(recorder->journal);
+    enum status status = STATUS_OK;
+
+    while (status == STATUS_OK && (count = book_blocks(recorder->book, blocks, 8)) > 0) {
+        status = statedb_begin(recorder->state, why);
+        for (size_t i = 0; i < count && status == STATUS_OK; i++) {
+            status = statedb_put_block(recorder->state, &blocks[i], why);
+        }
+        status = finish(recorder, status, why);
+        for (size_t i = 0; i < count && status == STATUS_OK; i++) {
+            book_block_written(recorder->book, blocks[i].key, blocks[i].row);
+        }
+        if (status != STATUS_OK) {
+            book_touch(recorder->book); /* all of them again, later */
+        }
+    }
+    while (status == STATUS_OK && (count = book_sweep(recorder->book, now, rows, 64)) > 0) {
+        status = statedb_begin(recorder->state, why);
+        for (size_t i = 0; i < count && status == STATUS_OK; i++) {
+            status = statedb_drop_block(recorder->state, rows[i], why);
+        }
+        status = finish(recorder, status, why);
+    }
+    if (status == STATUS_OK) {
+        recorder->blocks = last;
+    }
+    return status;
+}
+
+/* What stands in the table block now. */
+struct blocks_read {
+    struct recorder *recorder;
+    const struct policy *policy;
+    struct moment now;
+    int64_t clock;
+    uint64_t *keys;
+    size_t count, room;
+    bool broken;
+};
+
+static bool take_block(void *context, const struct block *row)
+{
+    struct blocks_read *read = context;
+    struct block block = *row, known;
+    struct why why;
+
+    if (book_block_key(read->recorder->book, read->policy, row->subject, &block, &why) !=
+        STATUS_OK) {
+        return true; /* says nothing under this policy */
+    }
+    if (read->count == read->room) {
+        size_t room = read->room * 2 + 64;
+        uint64_t *keys = realloc(read->keys, room * sizeof *keys);
+        if (keys == NULL) {
+            read->broken = true;
+            return false;
+        }
+        read->keys = keys;
+        read->room = room;
+    }
+    read->keys[read->count++] = block.key;
+    bool by_wall = row->until_steady == STATEDB_BY_WALL;
+    if (by_wall) {
+        block.until_steady =
+            row->until == INT64_MAX ? INT64_MAX : read->clock + row->until - read->now.wall;
+    }
+    if (by_wall || !book_block_find(read->recorder->book, block.key, &known)) {
+        book_block(read->recorder->book, &block, by_wall);
+    }
+    return true;
+}
+
+static int by_number(const void *a, const void *b)
+{
+    uint64_t x, y;
+
+    memcpy(&x, a, sizeof x);
+    memcpy(&y, b, sizeof y);
+    return x < y ? -1 : x > y;
+}
+
+/* Rows that an administrator has added, changed or deleted. */
+static enum status read_blocks(struct recorder *recorder, const struct policy *policy,
+                               struct moment now, struct why *why)
+{
+    struct blocks_read read = {recorder, policy, now, book_clock(recorder->book, now),
+                               NULL,     0,      0,   false};
+    struct block block;
+    bool changed = false;
+    enum status status = statedb_changed(recorder->state, &changed, why);
+
+    if (status == STATUS_OK && changed) {
+        status = statedb_blocks(recorder->state, take_block, &read, why);
+    }
+    if (status == STATUS_OK && changed && !read.broken) {
+        if (read.count > 0) {
+            qsort(read.keys, read.count, sizeof *read.keys, by_number);
+        }
+        for (size_t n = 0; book_block_at(recorder->book, n, &block);) {
+            bool there = read.count > 0 && bsearch(&block.key, read.keys, read.count,
+                                                   sizeof *read.keys, by_number) != NULL;
+            if (there || block.row == 0 || !book_lift(recorder->book, block.key)) {
+                n++;
+            } else {
+                n = 0; /* the order may be another now */
+            }
+        }
+    }
+    free(read.keys);
+    return status;
+}
+
+static enum status put_counters(struct recorder *recorder, struct moment now, struct why *why)
+{
+    struct ledger_row *rows = malloc(ROWS * sizeof *rows);
+    char text[64];
+    size_t cursor = 0, count;
+    enum status status = STATUS_OK;
+
+    if (rows == NULL) {
+        return why_set(why, STATUS_BROKEN, "no memory to write counters down");
+    }
+    while (status == STATUS_OK &&
+           (count = book_counters(recorder->book, rows, ROWS, &cursor)) > 0) {
+        status = statedb_begin(recorder->state, why);
+        if (status == STATUS_OK) {
+            status = statedb_put_counters(recorder->state, rows, count, why);
+        }
+        if (status == STATUS_OK) {
+            snprintf(text, sizeof text, "%" PRId64 " %" PRId64, book_clock(recorder->book, now),
+                     now.wall);
+            status = statedb_put_value(recorder->state, "clock", text, why);
+        }
+        status = finish(recorder, status, why);
+        if (status != STATUS_OK) {
+            book_touch(recorder->book);
+        }
+    }
+    free(rows);
+    return status;
+}
+
+/* Does what the tool asks for; the answer is in the request. */
+static void obey(struct recorder *recorder, const struct policy *policy, struct moment now,
+                 struct statedb_request *request)
+{
+    struct block block;
+    struct why why = {""};
+    size_t counts = 0;
+
+    memset(&block, 0, sizeof block);
+    request->done = false;
+    bool blocks = strcmp(request->verb, "lift") == 0 || strcmp(request->verb, "add") == 0;
+    if (policy == NULL && strcmp(request->verb, "sync") != 0) {
+        why_set(&why, STATUS_BAD, "no policy is in force");
+    } else if (blocks && book_block_key(recorder->book, policy, request->subject, &block, &why) !=
+                             STATUS_OK) {
+        request->done = false;
+    } else if (strcmp(request->verb, "lift") == 0) {
+        request->done = book_lift(recorder->book, block.key);
+        why_set(&why, STATUS_OK, request->done ? "%.150s: lifted" : "%.150s: was not blocked",
+                block.subject);
+    } else if (strcmp(request->verb, "add") == 0) {
+        bool open = request->seconds == 0;
+        block.since = now.wall;
+        block.until = open ? INT64_MAX : now.wall + request->seconds * 1000;
+        block.until_steady =
+            open ? INT64_MAX : book_clock(recorder->book, now) + request->seconds * 1000;
+        block.strikes = 1;
+        block.by_hand = true;
+        snprintf(block.note, sizeof block.note, "%s", request->note);
+        request->done = book_block(recorder->book, &block, true);
+        why_set(&why, STATUS_OK, request->done ? "%.150s: blocked" : "%.150s: no memory",
+                block.subject);
+    } else if (strcmp(request->verb, "reset") == 0) {
+        request->done =
+            book_reset(recorder->book, policy, request->subject, now, &counts, &why) == STATUS_OK;
+        if (request->done) {
+            why_set(&why, STATUS_OK, "%.150s: %zu counts set to nothing", request->subject, counts);
+        }
+    } else if (strcmp(request->verb, "sync") == 0) {
+        request->done = put_counters(recorder, now, &why) == STATUS_OK;
+        if (request->done) {
+            why_set(&why, STATUS_OK, "written down");
+        }
+    } else {
+        why_set(&why, STATUS_BAD, "%.15s: not known to this daemon", request->verb);
+    }
+    snprintf(request->answer, sizeof request->answer, "%s", why.text);
+    request->answered = true;
+}
+
+static enum status answer_requests(struct recorder *recorder, const struct policy *policy,
+                                   struct moment now, struct why *why)
+{
+    struct statedb_request request;
+    enum status status = STATUS_OK;
+    bool found = true;
+
+    for (int i = 0; i < REQUESTS && status == STATUS_OK && found; i++) {
+        status = statedb_next_request(recorder->state, &request, &found, why);
+        if (status != STATUS_OK || !found) {
+            break;
+        }
+        obey(recorder, policy, now, &request);
+        status = put_blocks(recorder, now, why);
+        if (status == STATUS_OK) {
+            status = statedb_begin(recorder->state, why);
+        }
+        if (status == STATUS_OK) {
+            status = statedb_put_answer(recorder->state, &request, now.wall, why);
+            status = finish(recorder, status, why);
+        }
+    }
+    return status;
 }
 
 static enum status prune(struct recorder *recorder, const struct policy *policy, struct moment now,
@@ -366,8 +579,17 @@ static enum status drain(struct recorder *recorder, const struct policy *policy,
     bool more = true;
     enum status status = open_state(recorder, now, why);
 
+    if (status == STATUS_OK) {
+        status = put_blocks(recorder, now, why);
+    }
+    if (status == STATUS_OK) {
+        status = read_blocks(recorder, policy, now, why);
+    }
     for (int i = 0; status == STATUS_OK && more && i < BATCHES; i++) {
         status = drain_batch(recorder, &more, why);
+    }
+    if (status == STATUS_OK) {
+        status = answer_requests(recorder, policy, now, why);
     }
     if (status == STATUS_OK) {
         status = prune(recorder, policy, now, why);
@@ -380,6 +602,53 @@ static enum status drain(struct recorder *recorder, const struct policy *policy,
     } else if (status == STATUS_BROKEN) {
         close_state(recorder); /* and opened anew at the next step */
     }
+    return status;
+}
+
+enum status recorder_open(const char *folder, const char *state_path, struct book *book,
+                          struct moment now, void (*tell)(void *context, const char *sentence),
+                          void *context, struct recorder **opened, struct why *why)
+{
+    struct recorder *recorder = calloc(1, sizeof *recorder);
+    struct restoring restoring = {book, 0, now};
+    char value[32] = "";
+    struct why ignored;
+    char path[PATH_ROOM];
+    enum status status;
+
+    *opened = NULL;
+    if (recorder == NULL || (recorder->state_path = strdup(state_path)) == NULL) {
+        free(recorder);
+        return why_set(why, STATUS_BROKEN, "no memory for the journal");
+    }
+    recorder->book = book;
+    recorder->tell = tell;
+    recorder->context = context;
+    recorder->difference = now.wall - now.steady;
+    recorder->most = (size_t)setting_kind(SETTING_RING_SIZE)->number;
+    status = take_key(folder, book, why);
+    if (status == STATUS_OK) {
+        snprintf(path, sizeof path, "%s/journal", folder);
+        status = journal_open(path, recorder->most * 2, 0, tell, context, &recorder->journal, why);
+    }
+    if (status == STATUS_OK) {
+        status = take_clock(folder, recorder, now, why);
+    }
+    /* a state.db that cannot be read now: rather too many blocks than too few */
+    if (status == STATUS_OK && open_state(recorder, now, &ignored) == STATUS_OK &&
+        statedb_value(recorder->state, "blocks_record", value, sizeof value, &ignored) ==
+            STATUS_OK) {
+        restoring.blocks_record = strtoull(value, NULL, 10);
+    }
+    if (status == STATUS_OK && each_record(recorder, take_record, &restoring) != STATUS_OK) {
+        status = why_set(why, STATUS_BROKEN, "no memory to read the journal");
+    }
+    if (status == STATUS_OK) {
+        book_attach(book, recorder->journal);
+        *opened = recorder;
+        recorder = NULL;
+    }
+    recorder_close(recorder);
     return status;
 }
 

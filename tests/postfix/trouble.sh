@@ -23,10 +23,9 @@ parts=("$@")
 [ $# -gt 0 ] || parts=(forms recipients unfiltered killed accept_for_all door_hangs open_sessions replaced no_rows
     editor wal unreadable bad_rows restart)
 
-lab_enter "$here/trouble.sh" "$build"
+lab_enter "$here/trouble.sh" "$build" "${parts[@]}"
 # Few clients ask very much here: limits and blocks have tests of their own.
 lab_rows="DELETE FROM rate_limit; UPDATE check_mode SET mode = 'off' WHERE \"check\" = 'block'"
-lab_enter "$here/trouble.sh" "$build" "${parts[@]}"
 lab_start "$build"
 # shellcheck source-path=SCRIPTDIR source=asking.sh
 . "$here/asking.sh"
