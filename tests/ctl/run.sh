@@ -293,8 +293,8 @@ for reason in $reasons; do
     json "$reason --json" "j['reason'] == '$reason'" 'j["action"] == "accept" or j["code"][0] == j["enhanced"][0]'
 done
 run explain relay-denied; says "relay-denied" "reject, 550 5.7.1 Relaying denied: not a client host and not logged in"
-run explain 48213; ends "a number" 4; says "a number" "this version does not keep" "decision=48213"
-run explain '#48213'; ends "#number" 4; says "#number" "decision=48213"
+run explain 48213; ends "a number" 4; says "a number" "is not there; sekisho-milter makes it" "state/state.db"
+run explain '#48213'; ends "#number" 4; says "#number" "state/state.db"
 run explain 48213 --json; ends "a number --json" 4; json "a number --json" 'j["ok"] is False'
 
 # ---- prove ----------------------------------------------------------------------------------
