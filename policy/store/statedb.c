@@ -149,7 +149,9 @@ struct statedb {
     sqlite3 *sqlite;
     char *path;
     sqlite3_stmt *statement[QUERY_COUNT]; /* prepared once */
-    bool watching;                        /* data_version is known */
+    bool daemon;
+    struct stat wal; /* the -wal as this connection has it */
+    bool watching;   /* data_version is known */
     sqlite3_int64 data_version;
 };
 
@@ -294,6 +296,44 @@ static const char daemon_pragmas[] = "PRAGMA synchronous=NORMAL; PRAGMA wal_auto
                                      "PRAGMA journal_size_limit=33554432;"
                                      "PRAGMA ignore_check_constraints=ON";
 
+static bool beside(const struct statedb *db, const char *ending, char name[4096])
+{
+    return snprintf(name, 4096, "%s%s", db->path, ending) < 4096;
+}
+
+static bool stat_wal(const struct statedb *db, struct stat *seen)
+{
+    char name[4096];
+    return beside(db, "-wal", name) && lstat(name, seen) == 0;
+}
+
+static bool is_under_its_name(const struct statedb *db)
+{
+    int moved = 1;
+
+    return sqlite3_file_control(db->sqlite, "main", SQLITE_FCNTL_HAS_MOVED, &moved) == SQLITE_OK &&
+           moved == 0;
+}
+
+/* The file was removed or replaced, and SQLite leaves its -wal where it is: it would be taken for
+ * that of the new file, and destroy it. So it is emptied into the file that it belongs to, and
+ * removed, if nobody has replaced it as well. */
+static void take_wal_along(struct statedb *db)
+{
+    struct stat seen;
+    char name[4096];
+
+    sqlite3_wal_checkpoint_v2(db->sqlite, "main", SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+    if (stat_wal(db, &seen) && seen.st_dev == db->wal.st_dev && seen.st_ino == db->wal.st_ino) {
+        if (beside(db, "-wal", name)) {
+            unlink(name);
+        }
+        if (beside(db, "-shm", name)) {
+            unlink(name);
+        }
+    }
+}
+
 enum status statedb_open(const char *path, enum statedb_use use, int wait_ms,
                          struct statedb **opened, bool *newer, struct why *why)
 {
@@ -318,6 +358,10 @@ enum status statedb_open(const char *path, enum statedb_use use, int wait_ms,
     if (status != STATUS_OK) {
         goto out;
     }
+    if (use == STATEDB_DAEMON && sqlite3_db_readonly(db->sqlite, "main") != 0) {
+        status = why_set(why, STATUS_BROKEN, "%s: cannot be written: %s", path, strerror(EACCES));
+        goto out;
+    }
     /* -wal and -shm stay when the last one closes, so that who may only read can read. */
     sqlite3_file_control(db->sqlite, "main", SQLITE_FCNTL_PERSIST_WAL, &persist);
     status = check_tables(db, use, &is_newer, why);
@@ -338,6 +382,7 @@ enum status statedb_open(const char *path, enum statedb_use use, int wait_ms,
     if (status != STATUS_OK) {
         goto out;
     }
+    db->daemon = use == STATEDB_DAEMON && stat_wal(db, &db->wal);
     *opened = db;
     db = NULL;
 out:
@@ -353,6 +398,9 @@ void statedb_close(struct statedb *db)
     if (db != NULL) {
         for (int i = 0; i < QUERY_COUNT; i++) {
             sqlite3_finalize(db->statement[i]);
+        }
+        if (db->daemon && !is_under_its_name(db)) {
+            take_wal_along(db);
         }
         sqlite3_close(db->sqlite);
         free(db->path);
@@ -400,16 +448,9 @@ enum status statedb_set_aside(const char *path, int64_t wall, char aside[4096], 
 
 bool statedb_same(const struct statedb *db)
 {
-    char wal[4200];
     struct stat seen;
-    int moved = 1;
 
-    if (sqlite3_file_control(db->sqlite, "main", SQLITE_FCNTL_HAS_MOVED, &moved) != SQLITE_OK ||
-        moved != 0) {
-        return false;
-    }
-    snprintf(wal, sizeof wal, "%s-wal", db->path);
-    return lstat(wal, &seen) == 0;
+    return is_under_its_name(db) && (!db->daemon || stat_wal(db, &seen));
 }
 
 /* -- statements ------------------------------------------------------------------------------ */

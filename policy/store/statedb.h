@@ -17,7 +17,7 @@ struct statedb;
 enum statedb_use {
     STATEDB_DAEMON, /* makes the file if it is not there, upgrades an older one in one transaction
                      */
-    STATEDB_TOOL,   /* reads, and puts requests; the file must be there */
+    STATEDB_TOOL,   /* reads, and puts requests where it may; the file must be there */
     STATEDB_READ    /* reads only */
 };
 

@@ -168,12 +168,49 @@ static void test_names(void **state)
     assert_string_equal(kind_name(KIND_SUBMISSION), "submission");
 }
 
+/* Every name leads back to what it names, and nothing else does. */
+static void test_names_lead_back(void **state)
+{
+    enum action action = ACTION_DEFER;
+    enum sender_kind kind = KIND_WINDOW;
+    enum counts counts = COUNTS_REFUSALS;
+
+    (void)state;
+    for (int i = TABLE_NONE; i < TABLE_COUNT; i++) {
+        assert_int_equal(table_named(table_name((enum table)i)), i);
+    }
+    for (int i = 0; i < SUBJECT_COUNT; i++) {
+        assert_int_equal(subject_named(subject_name((enum subject)i)), i);
+    }
+    for (int i = ACTION_PASS; i <= ACTION_DEFER; i++) {
+        assert_true(action_named(action_name((enum action)i), &action));
+        assert_int_equal(action, i);
+    }
+    for (int i = KIND_STRANGER; i <= KIND_SUBMISSION; i++) {
+        assert_true(kind_named(kind_name((enum sender_kind)i), &kind));
+        assert_int_equal(kind, i);
+    }
+    for (int i = COUNTS_MESSAGES; i <= COUNTS_REFUSALS; i++) {
+        assert_true(counts_named(counts_name((enum counts)i), &counts));
+        assert_int_equal(counts, i);
+    }
+    assert_int_equal(table_named("sqlite_master"), TABLE_NONE);
+    assert_int_equal(subject_named(""), SUBJECT_COUNT);
+    assert_false(action_named("Accept", &action));
+    assert_false(kind_named("", &kind));
+    assert_false(counts_named("message", &counts));
+    assert_int_equal(action, ACTION_DEFER);
+    assert_int_equal(kind, KIND_SUBMISSION);
+    assert_int_equal(counts, COUNTS_REFUSALS);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_reasons_are_these),
         cmocka_unit_test(test_codes),
         cmocka_unit_test(test_names),
+        cmocka_unit_test(test_names_lead_back),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
