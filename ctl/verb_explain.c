@@ -234,7 +234,7 @@ static void print_check(const struct answer *answer, enum check check)
     case VOTE_NO_OPINION:
         printf("no objection");
         if (not_counted(check)) {
-            printf(" (nothing is counted in this version)");
+            printf(" (judged as if nothing were counted)");
         }
         break;
     case VOTE_REFUSE:

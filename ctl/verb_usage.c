@@ -67,10 +67,11 @@ static bool take(void *context, const struct ledger_row *row)
     entry.group = row->group;
     entry.allowed = row->allowed;
     entry.seconds = row->seconds;
-    entry.named = policy_limit_named(tally->policy, row->group, &entry.limit, &entry.name);
+    entry.named =
+        policy_limit_named(tally->policy, row->group, row->allowed, &entry.limit, &entry.name);
     if (!entry.named) {
         entry.observed = entry.named =
-            policy_limit_named(tally->policy, ~row->group, &entry.limit, &entry.name);
+            policy_limit_named(tally->policy, ~row->group, row->allowed, &entry.limit, &entry.name);
     }
     if ((entry.count == 0 && tally->subject == NULL) || (!entry.named && !tally->json)) {
         return true;

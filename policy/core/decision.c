@@ -17,8 +17,7 @@ enum {
     OF_DECISION = 1 << RECORD_DECISION,
     OF_END = 1 << RECORD_END,
     OF_RESET = 1 << RECORD_RESET,
-    OF_LIFT = 1 << RECORD_LIFT,
-    OF_ALL = OF_DECISION | OF_END | OF_RESET | OF_LIFT
+    OF_ALL = OF_DECISION | OF_END | OF_RESET
 };
 
 struct field {
@@ -89,7 +88,7 @@ static const struct field field_table[] = {
     TEXT(block_subject, DECISION_SUBJECT),
     FIELD(OF_END, FORM_ENUM, OUTCOME_ABORTED + 1, outcome),
     FIELD(OF_DECISION | OF_END, FORM_TEXT, DECISION_ID, queue),
-    FIELD(OF_RESET | OF_LIFT, FORM_TEXT, DECISION_SUBJECT, lifted),
+    FIELD(OF_RESET, FORM_TEXT, DECISION_SUBJECT, lifted),
 };
 
 enum { OF_NUMBERS = OF_END, OF_CHARGES = OF_DECISION | OF_END | OF_RESET };
@@ -184,7 +183,7 @@ size_t decision_write(const struct decision *decision, unsigned char to[DECISION
     unsigned char *at = to;
     unsigned of;
 
-    if ((unsigned)decision->kind > RECORD_LIFT) {
+    if ((unsigned)decision->kind > RECORD_RESET) {
         return 0;
     }
     of = 1U << decision->kind;
@@ -367,7 +366,7 @@ enum status decision_read(const unsigned char *bytes, size_t size, struct decisi
     if (get(&source, 1) != VERSION) {
         return STATUS_BAD;
     }
-    decision->kind = (enum record_kind)get_below(&source, 1, RECORD_LIFT + 1);
+    decision->kind = (enum record_kind)get_below(&source, 1, RECORD_RESET + 1);
     of = 1U << decision->kind;
     for (size_t i = 0; i < sizeof field_table / sizeof *field_table; i++) {
         if ((field_table[i].of & of) != 0) {

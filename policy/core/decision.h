@@ -40,8 +40,7 @@ struct charge {
 enum record_kind {
     RECORD_DECISION, /* one recipient */
     RECORD_END,      /* a message ended: what became of its decisions, what is given back */
-    RECORD_RESET,    /* counts set to nothing */
-    RECORD_LIFT      /* a block taken away by the administrator */
+    RECORD_RESET     /* counts set to nothing */
 };
 
 enum outcome { OUTCOME_OPEN, OUTCOME_ACCEPTED, OUTCOME_REJECTED, OUTCOME_ABORTED };
@@ -82,7 +81,7 @@ struct decision {
     /* RECORD_DECISION: charged; RECORD_END: given back; RECORD_RESET: set to nothing */
     size_t charges;
     const struct charge *charge_list;
-    /* RECORD_RESET, RECORD_LIFT */
+    /* RECORD_RESET */
     struct text lifted; /* the subject, as the administrator said it, canonical */
 };
 

@@ -298,17 +298,20 @@ size_t policy_limits(const struct policy *policy, const struct subjects *subject
     return count;
 }
 
-bool policy_limit_named(const struct policy *policy, uint64_t group, struct limit *limit,
-                        const char **name)
+bool policy_limit_named(const struct policy *policy, uint64_t group, uint64_t allowed,
+                        struct limit *limit, const char **name)
 {
+    bool found = false;
+
     for (size_t i = 0; i < policy->rows->rate_limit.count; i++) {
-        if (policy->limit_rows[i].limit.group == group) {
-            *limit = policy->limit_rows[i].limit;
-            *name = rows_text(policy->rows, policy->limit_rows[i].name);
-            return true;
+        const struct limit_row *row = &policy->limit_rows[i];
+        if (row->limit.group == group && (!found || row->limit.allowed == allowed)) {
+            *limit = row->limit;
+            *name = rows_text(policy->rows, row->name);
+            found = true;
         }
     }
-    return false;
+    return found;
 }
 
 int64_t policy_trap_block(const struct policy *policy, struct rule trap)

@@ -46,10 +46,11 @@ enum status subject_parse(const struct policy *policy, const char *text, struct 
 size_t policy_limits(const struct policy *policy, const struct subjects *subjects,
                      struct limit limits[LIMITS_MOST]);
 
-/* Which limit a group counts for: the first row that has it, and the rule's name (the policy's).
+/* Which limit a group counts for: a row that has it, with this `allowed` if
+ * there is one, and the rule's name (the policy's).
  * False: no row has it. */
-bool policy_limit_named(const struct policy *policy, uint64_t group, struct limit *limit,
-                        const char **name);
+bool policy_limit_named(const struct policy *policy, uint64_t group, uint64_t allowed,
+                        struct limit *limit, const char **name);
 
 /* block_for of a spam_trap row, in seconds; 0 if there is no such row. */
 int64_t policy_trap_block(const struct policy *policy, struct rule trap);

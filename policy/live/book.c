@@ -252,8 +252,8 @@ static void charge(struct passage *passage, const struct ledger_key *key, enum s
 }
 
 /* Blocks the subject for so long, unless it is blocked already: who goes on does not renew it. */
-static void block(struct passage *passage, enum subject subject, int64_t seconds,
-                  const struct verdict *verdict, struct rule rule, enum reason reason)
+static void block(struct passage *passage, enum subject subject, int64_t seconds, struct rule rule,
+                  enum reason reason)
 {
     struct book *book = passage->book;
     const struct facts *facts = passage->question->facts;
@@ -262,7 +262,6 @@ static void block(struct passage *passage, enum subject subject, int64_t seconds
     int64_t longest = policy_number(passage->policy, SETTING_BLOCK_LONGEST);
     unsigned strikes = 1;
 
-    (void)verdict;
     if (passage->blocks || passage->hashes.subject[subject] == 0 ||
         (subject == SUBJECT_CLIENT && ip_is_loopback(&facts->client)) ||
         blocklist_find(book->blocks, key, passage->time) != NULL) {
@@ -311,7 +310,7 @@ static bool refusal_counts(const struct passage *passage, const struct verdict *
     }
 }
 
-static void charge_refusal(struct passage *passage, const struct verdict *verdict)
+static void charge_refusal(struct passage *passage)
 {
     for (size_t i = 0; i < passage->usage.limits; i++) {
         const struct limit_use *use = &passage->usage.limit[i];
@@ -321,7 +320,7 @@ static void charge_refusal(struct passage *passage, const struct verdict *verdic
         charge(passage, &passage->key[i], use->limit.subject, use->limit.allowed);
         if (use->count + 1 > use->limit.allowed && !passage->shadow) {
             static const enum reason reasons[] = {REASON_RATE_CLIENT, REASON_RATE_IDENTITY};
-            block(passage, use->limit.subject, use->limit.block_for, verdict, use->limit.rule,
+            block(passage, use->limit.subject, use->limit.block_for, use->limit.rule,
                   reasons[use->limit.subject == SUBJECT_IDENTITY]);
         }
     }
@@ -357,13 +356,13 @@ static void follow_trap(struct passage *passage, const struct verdict *verdict)
         uint64_t before = ledger_count(passage->book->ledger, &key, passage->time);
         charge(passage, &key, SUBJECT_IDENTITY, TRAP_ALLOWED);
         if (before >= TRAP_ALLOWED) {
-            block(passage, SUBJECT_IDENTITY, seconds, verdict, verdict->rule, REASON_SPAM_TRAP);
+            block(passage, SUBJECT_IDENTITY, seconds, verdict->rule, REASON_SPAM_TRAP);
         }
     } else if (passage->judgement.kind == KIND_STRANGER && facts->client_known &&
                passage->judgement.sender->kind == ADDRESS_MAILBOX &&
                !(policy_listed(passage->policy, &facts->client, false, &listed) == LISTING_ACCEPT &&
                  listed.table == TABLE_IP_RANGE)) {
-        block(passage, SUBJECT_CLIENT, seconds, verdict, verdict->rule, REASON_SPAM_TRAP);
+        block(passage, SUBJECT_CLIENT, seconds, verdict->rule, REASON_SPAM_TRAP);
     }
 }
 
@@ -373,7 +372,7 @@ static void find_consequences(struct passage *passage, const struct verdict *ver
     if (verdict->action == ACTION_PASS && passage->question->refused == REFUSED_BY_NOBODY) {
         charge_pass(passage);
     } else if (refusal_counts(passage, verdict)) {
-        charge_refusal(passage, verdict);
+        charge_refusal(passage);
     }
     if (verdict->check == CHECK_TRAP && verdict->action == ACTION_REFUSE) {
         follow_trap(passage, verdict);
@@ -382,8 +381,7 @@ static void find_consequences(struct passage *passage, const struct verdict *ver
         for (size_t i = 0; i < passage->usage.limits; i++) {
             const struct limit *limit = &passage->usage.limit[i].limit;
             if (limit->rule.row == verdict->rule.row && limit->then == THEN_BLOCK) {
-                block(passage, limit->subject, limit->block_for, verdict, limit->rule,
-                      verdict->reason);
+                block(passage, limit->subject, limit->block_for, limit->rule, verdict->reason);
             }
         }
     }
@@ -758,14 +756,6 @@ void book_set_key(struct book *book, const unsigned char key[16])
     unlock(book);
 }
 
-bool book_restore_counter(struct book *book, const struct ledger_row *row, struct moment now)
-{
-    lock(book);
-    bool restored = ledger_restore(book->ledger, row, clock_at(book, now));
-    unlock(book);
-    return restored;
-}
-
 /* The key of a block, by the hash of a charge's subject that stands in the record; the subject's
  * text is what state.db knows it by. */
 void book_restore_record(struct book *book, const struct decision *record, uint64_t number,
@@ -837,15 +827,6 @@ void book_touch(struct book *book)
     unlock(book);
 }
 
-size_t book_keys(struct book *book, size_t *bytes)
-{
-    lock(book);
-    size_t count = ledger_keys(book->ledger);
-    *bytes = ledger_size(book->ledger);
-    unlock(book);
-    return count;
-}
-
 size_t book_blocks(struct book *book, struct block *blocks, size_t room)
 {
     lock(book);
@@ -867,20 +848,6 @@ void book_block_written(struct book *book, uint64_t key, int64_t row)
     lock(book);
     blocklist_written(book->blocks, key, row);
     unlock(book);
-}
-
-size_t book_blocked(struct book *book, struct moment now)
-{
-    size_t count = 0;
-
-    lock(book);
-    int64_t time = clock_at(book, now);
-    for (size_t i = 0; i < blocklist_count(book->blocks); i++) {
-        const struct block *one = blocklist_at(book->blocks, i);
-        count += one != NULL && one->until_steady > time;
-    }
-    unlock(book);
-    return count;
 }
 
 bool book_block_at(struct book *book, size_t n, struct block *block)

@@ -78,25 +78,22 @@ int64_t book_clock(struct book *book, struct moment now);
 /* The key of all hashes, 16 octets: made once, kept beside the state. */
 void book_set_key(struct book *book, const unsigned char key[16]);
 
-/* Puts back what was kept: places of the ledger in ascending order, blocks, then records. A block
- * in a record up to blocks_record is in the list (or was lifted) already. */
-bool book_restore_counter(struct book *book, const struct ledger_row *row, struct moment now);
+/* Puts back what a record says, oldest first. A block in a record up to blocks_record is in the
+ * list (or was lifted) already. */
 void book_restore_record(struct book *book, const struct decision *record, uint64_t number,
                          uint64_t blocks_record, struct moment now);
 /* From here on decisions are recorded, and permissions given. The journal stays the caller's. */
 void book_attach(struct book *book, struct journal *journal);
 
-/* As ledger_changed, ledger_touch, ledger_keys and ledger_size, under the lock. */
+/* As ledger_changed; and as ledger_touch and blocklist_touch together. */
 size_t book_counters(struct book *book, struct ledger_row *rows, size_t room, size_t *cursor);
 void book_touch(struct book *book);
-size_t book_keys(struct book *book, size_t *bytes);
 
 /* Blocks that state.db has not seen; those whose memory is over (rows). */
 size_t book_blocks(struct book *book, struct block *blocks, size_t room);
 size_t book_sweep(struct book *book, struct moment now, int64_t *rows, size_t room);
 void book_block_written(struct book *book, uint64_t key, int64_t row);
-/* How many blocks are in force, and the n-th of all (false after the last). */
-size_t book_blocked(struct book *book, struct moment now);
+/* The n-th of all blocks; false after the last. */
 bool book_block_at(struct book *book, size_t n, struct block *block);
 /* The block of that key, in force or remembered. */
 bool book_block_find(struct book *book, uint64_t key, struct block *block);

@@ -23,6 +23,7 @@
 #include "core/proof.h"
 #include "live/moment.h"
 #include "live/recorder.h"
+#include "live/whole.h"
 #include "store/policydb.h"
 
 enum {
@@ -427,7 +428,8 @@ static void json_escape(const char *sentence, char *to, size_t room)
 static void write_report(struct keeper *keeper)
 {
     struct report *report = &keeper->report;
-    char text[REPORT_ROOM], beside[REPORT_ROOM], refusal[1600], trouble[1600];
+    char text[REPORT_ROOM], refusal[1600], trouble[1600];
+    struct why why;
     const char *state = keeper->state_trouble.text[0] != '\0'    ? keeper->state_trouble.text
                         : keeper->record_trouble.text[0] != '\0' ? keeper->record_trouble.text
                                                                  : keeper->keep_trouble.text;
@@ -446,16 +448,8 @@ static void write_report(struct keeper *keeper)
         (long)getpid(), report->started, report->generation, report->in_force_since, report->rows,
         report->bytes, report->origin, keeper->refused ? "true" : "false", report->refused_at,
         refusal, trouble, atomic_load(&keeper->sequence->limit));
-    if (size <= 0 || size >= (int)sizeof text || strcmp(text, report->written) == 0 ||
-        snprintf(beside, sizeof beside, "%s.new", keeper->report_path) >= (int)sizeof beside) {
-        return;
-    }
-    int file = open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0640);
-    if (file < 0) {
-        return;
-    }
-    bool whole = write(file, text, (size_t)size) == size;
-    if (close(file) == 0 && whole && rename(beside, keeper->report_path) == 0) {
+    if (size > 0 && size < (int)sizeof text && strcmp(text, report->written) != 0 &&
+        whole_write(keeper->report_path, text, 0640, false, &why) == STATUS_OK) {
         snprintf(report->written, sizeof report->written, "%s", text);
     }
 }

@@ -3,16 +3,15 @@
 #include "live/recorder.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "core/decision.h"
 #include "live/moment.h"
+#include "live/whole.h"
 #include "store/statedb.h"
 
 enum {
@@ -39,9 +38,11 @@ struct recorder {
     char *state_path;
     struct statedb *state; /* NULL = not open */
     struct journal_cursor cursor;
-    uint64_t blocks;                /* blocks of records up to this one are in state.db */
-    uint64_t drained;               /* records up to this one are in state.db */
-    int64_t difference, prune_from; /* wall less steady; steady */
+    unsigned char bytes[JOURNAL_RECORD]; /* the record that is read, */
+    struct decision_room room;           /* and its arrays */
+    uint64_t blocks;                     /* blocks of records up to this one are in state.db */
+    uint64_t drained;                    /* records up to this one are in state.db */
+    int64_t difference, prune_from;      /* wall less steady; steady */
     void (*tell)(void *context, const char *sentence);
     void *context;
 };
@@ -68,28 +69,6 @@ static enum status read_line(const char *path, char *text, size_t room, struct w
     return status;
 }
 
-static enum status write_line(const char *path, const char *text, struct why *why)
-{
-    char beside[PATH_ROOM];
-    enum status status = STATUS_BROKEN;
-    size_t size = strlen(text);
-    int file = -1;
-
-    if (snprintf(beside, sizeof beside, "%s.new", path) < (int)sizeof beside) {
-        file = open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
-    }
-    if (file < 0 || write(file, text, size) != (ssize_t)size || fsync(file) != 0 ||
-        rename(beside, path) != 0) {
-        why_set(why, status, "%s: cannot be written: %s", path, strerror(errno));
-    } else {
-        status = STATUS_OK;
-    }
-    if (file >= 0) {
-        close(file);
-    }
-    return status;
-}
-
 /* The key of all hashes: without it the counts that are on disk could not be found again. */
 static enum status take_key(const char *folder, struct book *book, struct why *why)
 {
@@ -107,7 +86,7 @@ static enum status take_key(const char *folder, struct book *book, struct why *w
         randombytes_buf(key, sizeof key);
         sodium_bin2hex(text, sizeof text, key, sizeof key);
         snprintf(line, sizeof line, "%.40s\n", text);
-        status = write_line(path, line, why);
+        status = whole_write(path, line, 0600, true, why);
     }
     if (status == STATUS_OK) {
         book_set_key(book, key);
@@ -117,33 +96,35 @@ static enum status take_key(const char *folder, struct book *book, struct why *w
 
 /* -- the records that are there ------------------------------------------------------------- */
 
-/* Calls take for each record that can be read. */
-static enum status each_record(struct recorder *recorder,
-                               void (*take)(void *context, const struct decision *, uint64_t),
-                               void *context)
+/* The next record; it borrows from the recorder. STATUS_BUSY: there is no other. What cannot be
+ * read is passed over: the cursor stands behind it, and journal_open has told of the damage. */
+static enum status read_record(struct recorder *recorder, struct journal_cursor *cursor,
+                               struct decision *decision, uint64_t *number)
 {
-    unsigned char *bytes = malloc(JOURNAL_RECORD);
-    struct decision_room *room = malloc(sizeof *room);
-    struct journal_cursor cursor = {0, 0, 0};
-    enum status status = STATUS_BROKEN;
-    struct decision decision;
-    uint64_t number;
     struct why why;
     size_t size;
+    enum status status =
+        journal_read(recorder->journal, cursor, recorder->bytes, &size, number, &why);
 
-    if (bytes != NULL && room != NULL) {
-        /* what cannot be read is passed over: the cursor stands behind it */
-        while ((status = journal_read(recorder->journal, &cursor, bytes, &size, &number, &why)) !=
-               STATUS_BUSY) {
-            if (status == STATUS_OK && decision_read(bytes, size, room, &decision) == STATUS_OK) {
-                take(context, &decision, number);
-            }
+    return status == STATUS_OK ? decision_read(recorder->bytes, size, &recorder->room, decision)
+                               : status;
+}
+
+/* Calls take for each record that can be read. */
+static void each_record(struct recorder *recorder,
+                        void (*take)(void *context, const struct decision *, uint64_t),
+                        void *context)
+{
+    struct journal_cursor cursor = {0, 0, 0};
+    struct decision decision;
+    enum status status;
+    uint64_t number;
+
+    while ((status = read_record(recorder, &cursor, &decision, &number)) != STATUS_BUSY) {
+        if (status == STATUS_OK) {
+            take(context, &decision, number);
         }
-        status = STATUS_OK;
     }
-    free(bytes);
-    free(room);
-    return status;
 }
 
 struct latest {
@@ -192,14 +173,12 @@ static enum status take_clock(const char *folder, struct recorder *recorder, str
     if (sscanf(text, "%47s %" SCNd64, known, &offset) != 2) {
         known[0] = '\0';
     }
-    if (each_record(recorder, take_time, &latest) != STATUS_OK) {
-        return why_set(why, STATUS_BROKEN, "no memory to read the journal");
-    }
+    each_record(recorder, take_time, &latest);
     bool same_boot = boot[0] != '\0' && strcmp(boot, known) == 0;
     book_set_clock(recorder->book, same_boot, offset, latest.ledger, latest.wall, now);
     snprintf(text, sizeof text, "%s %" PRId64 "\n", boot[0] != '\0' ? boot : "-",
              book_clock_offset(recorder->book));
-    return write_line(path, text, why);
+    return whole_write(path, text, 0600, true, why);
 }
 
 /* -- into state.db --------------------------------------------------------------------------- */
@@ -210,13 +189,23 @@ static void close_state(struct recorder *recorder)
     recorder->state = NULL;
 }
 
+/* Another file will stand under the name: into it goes all that is still known. The blocks too, or
+ * their rows, which are not there, would be taken for lifted. */
+static void lose_state(struct recorder *recorder)
+{
+    close_state(recorder);
+    recorder->cursor = (struct journal_cursor){0, 0, 0};
+    recorder->drained = recorder->blocks = 0;
+    book_touch(recorder->book);
+}
+
 /* A damaged state.db is kept under another name. */
 static enum status set_aside(struct recorder *recorder, struct moment now, const struct why *damage,
                              struct why *why)
 {
     char aside[PATH_ROOM], sentence[PATH_ROOM + 400];
 
-    close_state(recorder);
+    lose_state(recorder);
     enum status status = statedb_set_aside(recorder->state_path, now.wall, aside, why);
     if (status == STATUS_OK && recorder->tell != NULL) {
         snprintf(sentence, sizeof sentence, "%s; the file is kept as %s, and a new one is made",
@@ -232,10 +221,7 @@ static enum status open_state(struct recorder *recorder, struct moment now, stru
     struct why inner;
 
     if (recorder->state != NULL && !statedb_same(recorder->state)) {
-        close_state(
-            recorder); /* removed or replaced: what is in the journal goes into the new one */
-        recorder->cursor = (struct journal_cursor){0, 0, 0};
-        recorder->drained = 0;
+        lose_state(recorder); /* removed or replaced */
     }
     if (recorder->state != NULL) {
         return STATUS_OK;
@@ -245,8 +231,6 @@ static enum status open_state(struct recorder *recorder, struct moment now, stru
     if (status == STATUS_BAD && !newer) {
         status = set_aside(recorder, now, &inner, why);
         if (status == STATUS_OK) {
-            recorder->cursor = (struct journal_cursor){0, 0, 0};
-            recorder->drained = 0;
             status = statedb_open(recorder->state_path, STATEDB_DAEMON, LOCK_WAIT_MS,
                                   &recorder->state, &newer, &inner);
         }
@@ -266,27 +250,39 @@ static enum status put_number(struct recorder *recorder, const char *name, uint6
     return statedb_put_value(recorder->state, name, text, why);
 }
 
+/* Ends a transaction: commit, or rollback. */
+static enum status finish(struct recorder *recorder, enum status status, struct why *why)
+{
+    if (status == STATUS_OK) {
+        status = statedb_commit(recorder->state, why);
+    }
+    if (status != STATUS_OK) {
+        statedb_rollback(recorder->state);
+    }
+    return status;
+}
+
 /* One transaction; *more: there may be others. */
 static enum status drain_batch(struct recorder *recorder, bool *more, struct why *why)
 {
-    static unsigned char bytes[JOURNAL_RECORD]; /* one keeper */
-    static struct decision_room room;
     struct journal_cursor before = recorder->cursor;
     uint64_t drained = recorder->drained, number = 0;
     struct decision decision;
-    size_t size, count = 0;
-    enum status read = STATUS_OK, status = statedb_begin(recorder->state, why);
+    size_t count = 0;
 
     *more = false;
+    if (journal_last(recorder->journal) <= recorder->drained) {
+        return STATUS_OK;
+    }
+    enum status read, status = statedb_begin(recorder->state, why);
     while (status == STATUS_OK && count < BATCH) {
-        struct why unread;
-        read = journal_read(recorder->journal, &recorder->cursor, bytes, &size, &number, &unread);
+        read = read_record(recorder, &recorder->cursor, &decision, &number);
         if (read == STATUS_BUSY) {
             break;
         }
         count++;
-        if (read != STATUS_OK || decision_read(bytes, size, &room, &decision) != STATUS_OK) {
-            continue; /* damage: journal_open has told it */
+        if (read != STATUS_OK) {
+            continue;
         }
         if (decision.kind == RECORD_DECISION) {
             status = statedb_put_decision(recorder->state, &decision, why);
@@ -298,29 +294,14 @@ static enum status drain_batch(struct recorder *recorder, bool *more, struct why
     if (status == STATUS_OK && count > 0) {
         status = put_number(recorder, "blocks_record", recorder->blocks, why);
     }
-    if (status == STATUS_OK) {
-        status = statedb_commit(recorder->state, why);
-    }
+    status = finish(recorder, status, why);
     if (status != STATUS_OK) {
-        statedb_rollback(recorder->state);
         recorder->cursor = before;
         return status;
     }
     recorder->drained = drained;
     *more = count == BATCH;
     return STATUS_OK;
-}
-
-/* Ends a transaction: commit, or rollback. */
-static enum status finish(struct recorder *recorder, enum status status, struct why *why)
-{
-    if (status == STATUS_OK) {
-        status = statedb_commit(recorder->state, why);
-    }
-    if (status != STATUS_OK) {
-        statedb_rollback(recorder->state);
-    }
-    return status;
 }
 
 /* Blocks that began or changed, and rows of those that are over or lifted. */
@@ -335,7 +316,13 @@ static enum status put_blocks(struct recorder *recorder, struct moment now, stru
     while (status == STATUS_OK && (count = book_blocks(recorder->book, blocks, 8)) > 0) {
         status = statedb_begin(recorder->state, why);
         for (size_t i = 0; i < count && status == STATUS_OK; i++) {
+            bool begins = blocks[i].row == 0 && !blocks[i].by_hand;
             status = statedb_put_block(recorder->state, &blocks[i], why);
+            if (status == STATUS_OK && begins) {
+                status =
+                    statedb_put_note(recorder->state, blocks[i].since, "block", blocks[i].subject,
+                                     blocks[i].number, reason_row(blocks[i].reason)->cause, why);
+            }
         }
         status = finish(recorder, status, why);
         for (size_t i = 0; i < count && status == STATUS_OK; i++) {
@@ -564,13 +551,7 @@ static enum status prune(struct recorder *recorder, const struct policy *policy,
     if (status == STATUS_OK) {
         status = statedb_prune(recorder->state, now.wall - kept, PRUNE, &gone, why);
     }
-    if (status == STATUS_OK) {
-        status = statedb_commit(recorder->state, why);
-    }
-    if (status != STATUS_OK) {
-        statedb_rollback(recorder->state);
-    }
-    return status;
+    return finish(recorder, status, why);
 }
 
 static enum status drain(struct recorder *recorder, const struct policy *policy, struct moment now,
@@ -597,8 +578,6 @@ static enum status drain(struct recorder *recorder, const struct policy *policy,
     if (status == STATUS_BAD && recorder->state != NULL) {
         struct why damage = *why;
         status = set_aside(recorder, now, &damage, why);
-        recorder->cursor = (struct journal_cursor){0, 0, 0};
-        recorder->drained = 0;
     } else if (status == STATUS_BROKEN) {
         close_state(recorder); /* and opened anew at the next step */
     }
@@ -627,23 +606,23 @@ enum status recorder_open(const char *folder, const char *state_path, struct boo
     recorder->difference = now.wall - now.steady;
     recorder->most = (size_t)setting_kind(SETTING_RING_SIZE)->number;
     status = take_key(folder, book, why);
-    if (status == STATUS_OK) {
-        snprintf(path, sizeof path, "%s/journal", folder);
-        status = journal_open(path, recorder->most * 2, 0, tell, context, &recorder->journal, why);
-    }
-    if (status == STATUS_OK) {
-        status = take_clock(folder, recorder, now, why);
-    }
     /* a state.db that cannot be read now: rather too many blocks than too few */
     if (status == STATUS_OK && open_state(recorder, now, &ignored) == STATUS_OK &&
         statedb_value(recorder->state, "blocks_record", value, sizeof value, &ignored) ==
             STATUS_OK) {
         restoring.blocks_record = strtoull(value, NULL, 10);
     }
-    if (status == STATUS_OK && each_record(recorder, take_record, &restoring) != STATUS_OK) {
-        status = why_set(why, STATUS_BROKEN, "no memory to read the journal");
+    if (status == STATUS_OK) {
+        /* numbers go on above it also where somebody has removed the journal */
+        snprintf(path, sizeof path, "%s/journal", folder);
+        status = journal_open(path, recorder->most * 2, restoring.blocks_record, tell, context,
+                              &recorder->journal, why);
     }
     if (status == STATUS_OK) {
+        status = take_clock(folder, recorder, now, why);
+    }
+    if (status == STATUS_OK) {
+        each_record(recorder, take_record, &restoring);
         book_attach(book, recorder->journal);
         *opened = recorder;
         recorder = NULL;
@@ -679,11 +658,6 @@ enum status recorder_step(struct recorder *recorder, const struct policy *policy
         status = STATUS_BROKEN;
     }
     return status;
-}
-
-size_t recorder_records(const struct recorder *recorder)
-{
-    return journal_waiting(recorder->journal);
 }
 
 void recorder_close(struct recorder *recorder)

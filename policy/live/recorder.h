@@ -23,8 +23,6 @@ enum status recorder_open(const char *folder, const char *state_path, struct boo
  * goes on in the room that is there, at most twice ring_size. */
 enum status recorder_step(struct recorder *recorder, const struct policy *policy, struct moment now,
                           struct why *why);
-/* Records that are on disk. */
-size_t recorder_records(const struct recorder *recorder);
 /* Detaches and closes; nothing is lost. NULL is allowed. */
 void recorder_close(struct recorder *recorder);
 

@@ -10,6 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "live/whole.h"
+
 enum { SEQUENCE_BLOCK = 1000000, PATH_ROOM = 4096 };
 
 /* The first number that no earlier process has reserved. STATUS_BAD: not a number. */
@@ -42,35 +44,14 @@ static enum status read_file(const char *path, uint64_t *first, struct why *why)
 
 static enum status write_file(const char *path, uint64_t first, struct why *why)
 {
-    char beside[PATH_ROOM], text[32];
-    enum status status = STATUS_BROKEN;
-    int file = -1;
+    char text[32];
+    struct why inner;
 
-    int size = snprintf(text, sizeof text, "%" PRIu64 "\n", first);
-    if (snprintf(beside, sizeof beside, "%s.new", path) >= (int)sizeof beside) {
-        return why_set(why, STATUS_BROKEN, "%s: name too long", path);
-    }
-    file = open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0640);
-    if (file < 0 || write(file, text, (size_t)size) != size || fsync(file) != 0 ||
-        rename(beside, path) != 0) {
-        why_set(why, status, "%s: cannot reserve decision numbers: %s", path, strerror(errno));
-        goto out;
-    }
-    char *slash = strrchr(beside, '/');
-    if (slash != NULL) {
-        slash[1] = '\0';
-        int folder = open(beside, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (folder >= 0) {
-            fsync(folder);
-            close(folder);
-        }
-    }
-    status = STATUS_OK;
-out:
-    if (file >= 0) {
-        close(file);
-    }
-    return status;
+    snprintf(text, sizeof text, "%" PRIu64 "\n", first);
+    enum status status = whole_write(path, text, 0640, true, &inner);
+    return status == STATUS_OK
+               ? status
+               : why_set(why, status, "cannot reserve decision numbers: %s", inner.text);
 }
 
 /* Where numbering goes on: the higher of the file and its copy. A damaged file is copied aside, not

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <sqlite3.h>
 
 #include "core/policy_seal.h"
 #include "live/book.h"
@@ -18,7 +19,7 @@
 #include "rows.h"
 
 struct desk {
-    char folder[64];
+    char folder[64], state[96];
     struct sequence sequence;
     struct book *book;
     struct recorder *recorder;
@@ -32,8 +33,8 @@ static void open_book(struct desk *desk)
 
     desk->book = book_new(&desk->sequence, 1000);
     assert_non_null(desk->book);
-    if (recorder_open(desk->folder, "/nonexistent/state.db", desk->book, desk->now, NULL, NULL,
-                      &desk->recorder, &why) != STATUS_OK) {
+    if (recorder_open(desk->folder, desk->state, desk->book, desk->now, NULL, NULL, &desk->recorder,
+                      &why) != STATUS_OK) {
         fail_msg("%s", why.text);
     }
 }
@@ -49,6 +50,7 @@ static void desk_open(struct desk *desk, const struct row *rows)
     memset(desk, 0, sizeof *desk);
     snprintf(desk->folder, sizeof desk->folder, "/tmp/test_book.XXXXXX");
     assert_non_null(mkdtemp(desk->folder));
+    snprintf(desk->state, sizeof desk->state, "%s/state.db", desk->folder);
     desk->sequence.next = 1;
     desk->sequence.limit = 100000;
     desk->now = (struct moment){ROWS_NOW, 1000000};
@@ -239,6 +241,95 @@ static void traps(void **state)
     desk_close(&desk);
 }
 
+static void step(struct desk *desk)
+{
+    struct why why = {""};
+
+    if (recorder_step(desk->recorder, desk->policy, desk->now, &why) != STATUS_OK) {
+        fail_msg("%s", why.text);
+    }
+}
+
+/* One number out of state.db, as an administrator's shell has it. */
+static int64_t shell(struct desk *desk, const char *sql)
+{
+    sqlite3 *db = NULL;
+    sqlite3_stmt *statement = NULL;
+    int64_t number = -1;
+
+    assert_int_equal(sqlite3_open(desk->state, &db), SQLITE_OK);
+    sqlite3_busy_timeout(db, 2000);
+    assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &statement, NULL), SQLITE_OK);
+    int code = sqlite3_step(statement);
+    if (code == SQLITE_ROW) {
+        number = sqlite3_column_int64(statement, 0);
+    } else {
+        assert_int_equal(code, SQLITE_DONE);
+    }
+    sqlite3_finalize(statement);
+    sqlite3_close(db);
+    return number;
+}
+
+static enum reason ask_blocked(struct desk *desk)
+{
+    return send_one(desk, "203.0.113.7", "", "<a@far.example>", "<b@example.jp>", OUTCOME_ACCEPTED)
+        .verdict.reason;
+}
+
+static void blocks_and_decisions_in_state_db(void **state)
+{
+    struct row rows[5];
+    struct desk desk;
+
+    (void)state;
+    desk_open(&desk, base(rows, NULL));
+    step(&desk);
+    send_one(&desk, "203.0.113.7", "", "<a@far.example>", "<trap@example.jp>", OUTCOME_REJECTED);
+    step(&desk);
+    assert_int_equal(shell(&desk, "SELECT count(*) FROM decision WHERE reason='spam-trap' AND "
+                                  "outcome='rejected' AND queue_id='QUEUE' AND "
+                                  "blocked='client:203.0.113.7'"),
+                     1);
+    assert_int_equal(shell(&desk, "SELECT count(*) FROM block"), 1);
+    assert_int_equal(shell(&desk, "SELECT count(*) FROM note WHERE kind='block'"), 1);
+
+    /* a state.db that is gone, or damaged, lifts nobody, and nothing that is known is lost */
+    for (int harm = 0; harm < 2; harm++) {
+        if (harm == 0) {
+            assert_int_equal(unlink(desk.state), 0);
+        } else {
+            FILE *file = fopen(desk.state, "w");
+            assert_non_null(file);
+            for (int i = 0; i < 9000; i++) {
+                fputs("no database", file);
+            }
+            fclose(file);
+            close_book(&desk);
+            open_book(&desk);
+        }
+        step(&desk);
+        step(&desk);
+        assert_int_equal(ask_blocked(&desk), REASON_CLIENT_BLOCKED);
+        assert_int_equal(shell(&desk, "SELECT count(*) FROM block"), 1);
+        assert_int_equal(shell(&desk, "SELECT count(*) FROM decision WHERE reason='spam-trap'"), 1);
+    }
+
+    /* rows of the shell: a block that is deleted is over, also after a restart; a new one begins */
+    shell(&desk, "DELETE FROM block");
+    step(&desk);
+    assert_int_equal(ask_blocked(&desk), REASON_PASS_LOCAL);
+    step(&desk);
+    close_book(&desk);
+    open_book(&desk);
+    step(&desk);
+    assert_int_equal(ask_blocked(&desk), REASON_PASS_LOCAL);
+    shell(&desk, "INSERT INTO block (subject) VALUES ('client:203.0.113.7')");
+    step(&desk);
+    assert_int_equal(ask_blocked(&desk), REASON_CLIENT_BLOCKED);
+    desk_close(&desk);
+}
+
 static void without_a_journal_nothing_is_permitted(void **state)
 {
     struct row rows[5];
@@ -262,6 +353,7 @@ int main(void)
         cmocka_unit_test(an_aborted_message_gives_its_charge_back),
         cmocka_unit_test(a_block_is_not_renewed_and_the_next_is_longer),
         cmocka_unit_test(traps),
+        cmocka_unit_test(blocks_and_decisions_in_state_db),
         cmocka_unit_test(without_a_journal_nothing_is_permitted),
     };
 
