@@ -176,7 +176,8 @@ static bool of_direction(enum direction direction, bool local)
     return direction == DIRECTION_ANY || (direction == DIRECTION_IN) == local;
 }
 
-/* Which limits there are, and their keys: what needs no lock. */
+/* Which limits there are, and their keys: under the lock, since a state directory that comes late
+ * brings another key for the hashes. */
 static void find_limits(struct passage *passage)
 {
     const struct facts *facts = passage->question->facts;
@@ -569,6 +570,7 @@ static void follow_message(struct passage *passage, struct judged *judged)
         judged->verdict.rule = message->trap_rule;
         judged->verdict.recipient_local = local;
         judged->verdict.kind = kind;
+        passage->charges = 0;
     }
 }
 
@@ -612,21 +614,16 @@ void book_judge(struct book *book, const struct hold *hold, const struct questio
     }
     if (judging) {
         judgement_begin(hold->policy, &facts, &passage.judgement);
-        find_limits(&passage);
     }
     lock(book);
     passage.time = clock_at(book, now);
     if (judging) {
+        find_limits(&passage);
         find_usage(&passage);
         judgement_end(&passage.judgement, &passage.usage, &judged->verdict);
         find_consequences(&passage, &judged->verdict);
         if (message != NULL) {
-            size_t charges = passage.charges;
             follow_message(&passage, judged);
-            passage.charges =
-                judged->verdict.reason == REASON_SPAM_TRAP && judged->verdict.check == CHECK_NONE
-                    ? 0
-                    : charges;
         }
     } else if (hold->policy == NULL) {
         no_policy(&facts, &judged->verdict);
