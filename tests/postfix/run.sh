@@ -33,7 +33,7 @@ that "smtpd is chrooted" grep -qE '^smtp +inet +n +- +y ' "$lab_conf/master.cf"
 that "submission is chrooted" grep -qE '^submission +inet +n +- +y ' "$lab_conf/master.cf"
 that "the shipped restrictions are in force" equal \
     "$(postconf -c "$lab_conf" -hx smtpd_relay_restrictions | xargs)" \
-    "permit_auth_destination, check_policy_service { unix:sekisho/permit.sock, timeout=5s, try_limit=1 }, reject"
+    "permit_auth_destination, check_policy_service { unix:sekisho/permit.sock, timeout=5s, try_limit=2 }, reject"
 
 # ---------------------------------------------------------------- one of each
 
