@@ -755,9 +755,9 @@ INSERT INTO setting (name, value, note) VALUES
     ('recipients_most', '1000',
         'recipients of one message; the others are deferred'),
     ('ring_size', '100000',
-        'decision records on disk that wait for state.db'),
+        'records kept on disk beside state.db, for a day; twice as many may wait for it'),
     ('keys_most', '1000000',
-        'clients, logins and senders that are counted at the same time'),
+        'clients, logins and senders counted at the same time; read when the daemon starts'),
     ('block_longest', '604800',
         'no automatic block is longer than this many seconds');
 

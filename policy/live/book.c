@@ -753,6 +753,30 @@ void book_set_key(struct book *book, const unsigned char key[16])
     unlock(book);
 }
 
+enum status book_keys(struct book *book, size_t keys_most, struct why *why)
+{
+    uint64_t seed = 0;
+
+    randombytes_buf(&seed, sizeof seed);
+    struct ledger *ledger = ledger_new(keys_most, seed);
+    if (ledger == NULL) {
+        return why_set(why, STATUS_BROKEN, "no memory for keys_most = %zu counters", keys_most);
+    }
+    lock(book);
+    struct ledger *before = book->ledger;
+    book->ledger = ledger;
+    unlock(book);
+    ledger_free(before);
+    return STATUS_OK;
+}
+
+void book_restore_counter(struct book *book, const struct ledger_row *row, struct moment now)
+{
+    lock(book);
+    ledger_restore(book->ledger, row, clock_at(book, now));
+    unlock(book);
+}
+
 /* The key of a block, by the hash of a charge's subject that stands in the record; the subject's
  * text is what state.db knows it by. */
 void book_restore_record(struct book *book, const struct decision *record, uint64_t number,
@@ -806,6 +830,26 @@ void book_attach(struct book *book, struct journal *journal)
     lock(book);
     book->journal = journal;
     unlock(book);
+}
+
+uint64_t book_turn(struct book *book, struct moment now)
+{
+    struct decision nothing;
+    uint64_t record = 0;
+
+    memset(&nothing, 0, sizeof nothing);
+    nothing.kind = RECORD_END;
+    nothing.wall = now.wall;
+    lock(book);
+    nothing.steady = clock_at(book, now);
+    if (book->journal != NULL) {
+        journal_turn(book->journal);
+        if (!append(book, &nothing, true, &record)) {
+            record = 0;
+        }
+    }
+    unlock(book);
+    return record;
 }
 
 size_t book_counters(struct book *book, struct ledger_row *rows, size_t room, size_t *cursor)

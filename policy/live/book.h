@@ -78,12 +78,21 @@ int64_t book_clock(struct book *book, struct moment now);
 /* The key of all hashes, 16 octets: made once, kept beside the state. */
 void book_set_key(struct book *book, const unsigned char key[16]);
 
+/* Room for so many keys, before anything is counted or put back. STATUS_BROKEN: no memory; it has
+ * the room it had. */
+enum status book_keys(struct book *book, size_t keys_most, struct why *why);
+/* Puts back a row of the snapshot (ledger_restore), before the records. */
+void book_restore_counter(struct book *book, const struct ledger_row *row, struct moment now);
 /* Puts back what a record says, oldest first. A block in a record up to blocks_record is in the
  * list (or was lifted) already. */
 void book_restore_record(struct book *book, const struct decision *record, uint64_t number,
                          uint64_t blocks_record, struct moment now);
 /* From here on decisions are recorded, and permissions given. The journal stays the caller's. */
 void book_attach(struct book *book, struct journal *journal);
+
+/* Writes a record that says nothing, behind which all others can be let go (journal_turn); its
+ * number, 0 if it cannot be. */
+uint64_t book_turn(struct book *book, struct moment now);
 
 /* As ledger_changed; and as ledger_touch and blocklist_touch together. */
 size_t book_counters(struct book *book, struct ledger_row *rows, size_t room, size_t *cursor);

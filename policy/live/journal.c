@@ -81,6 +81,7 @@ struct journal {
     struct segment *tail;    /* the writer's */
     struct segment *fresh;   /* the writer's: out of the empty, its first write has failed so far */
     uint64_t sequence;       /* the writer's: highest ever used */
+    bool turn;               /* the writer's: the next record begins a segment */
     atomic_size_t remaining; /* octets behind the tail's end that may be written */
     unsigned char line[HEADER + NEED]; /* the writer's: what is written next */
 
@@ -256,12 +257,18 @@ static void remove_file(struct journal *journal, struct segment *segment)
     atomic_fetch_sub(&journal->segments, 1);
 }
 
+/* Takes a segment out of use, its header first; nothing of what stood there is kept. */
 static bool blank(struct journal *journal, struct segment *segment)
 {
-    static const unsigned char zeros[HEADER];
+    static const unsigned char zeros[16 * PAGE];
+    bool done = open_file(journal, segment) &&
+                write_at(journal, segment, zeros, HEADER, 0, NULL) == STATUS_OK;
 
-    return open_file(journal, segment) &&
-           write_at(journal, segment, zeros, HEADER, 0, NULL) == STATUS_OK;
+    for (size_t at = HEADER; done && at < JOURNAL_SEGMENT; at += sizeof zeros) {
+        size_t size = JOURNAL_SEGMENT - at < sizeof zeros ? JOURNAL_SEGMENT - at : sizeof zeros;
+        done = write_at(journal, segment, zeros, size, at, NULL) == STATUS_OK;
+    }
+    return done;
 }
 
 /* -- the writer -------------------------------------------------------------------------------- */
@@ -352,15 +359,23 @@ enum status journal_append(struct journal *journal, const void *bytes, size_t si
         return why_set(why, STATUS_BUSY, "%s: no room for a record: %zu wait to be read",
                        journal->path, atomic_load(&journal->waiting));
     }
-    if (stride(size) <= atomic_load(&journal->remaining)) {
-        status = append_here(journal, number, bytes, size, why);
-    } else {
+    bool fits = stride(size) <= atomic_load(&journal->remaining);
+    bool fresh = !fits || (journal->turn && atomic_load(&journal->empties) > 0);
+    if (fresh) {
         status = append_fresh(journal, number, bytes, size, why);
+        journal->turn = journal->turn && status != STATUS_OK;
+    } else {
+        status = append_here(journal, number, bytes, size, why);
     }
     if (status == STATUS_OK) {
         *record = number;
     }
     return status;
+}
+
+void journal_turn(struct journal *journal)
+{
+    journal->turn = true;
 }
 
 /* -- the reader -------------------------------------------------------------------------------- */

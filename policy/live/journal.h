@@ -49,6 +49,10 @@ bool journal_ready(const struct journal *journal, bool urgent);
 enum status journal_append(struct journal *journal, const void *bytes, size_t size, bool urgent,
                            uint64_t *record, struct why *why);
 
+/* The next record begins another segment if one is empty, so that those before it, which fill no
+ * segment, can be let go one day. */
+void journal_turn(struct journal *journal);
+
 /* -- the reader: one thread (the keeper), beside the writer ----------------------------------- */
 
 /* Where a reader stands; zeroed = at the oldest record that is there. {N} = at record N, or the
@@ -71,8 +75,9 @@ enum status journal_sync(struct journal *journal, struct why *why);
  * nothing when nothing is to be done. STATUS_BROKEN: no space for another; the writer goes on in
  * those that are there. */
 enum status journal_extend(struct journal *journal, struct why *why);
-/* Records up to this one are needed no more: their segments are used again, those that are more
- * than journal_extend wants are removed. */
+/* Records up to this one are needed no more: segments that hold no other (never the one that is
+ * written) are filled with zeros and used again, those that are more than journal_extend wants are
+ * removed. */
 void journal_release(struct journal *journal, uint64_t record);
 
 /* Records that were written and not released; the highest number that is not given any more (the

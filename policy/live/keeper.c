@@ -402,6 +402,21 @@ static void keep_records(struct keeper *keeper)
     }
 }
 
+/* The size of the counts' table: by the policy that is in force at the start, whose default stands
+ * already. */
+static void size_book(struct keeper *keeper)
+{
+    struct hold hold = slot_acquire(keeper->slot);
+    int64_t usual = setting_kind(SETTING_KEYS_MOST)->number;
+    int64_t keys = hold.policy != NULL ? policy_number(hold.policy, SETTING_KEYS_MOST) : usual;
+    struct why why;
+
+    slot_release(keeper->slot, hold);
+    if (keys != usual && book_keys(keeper->book, (size_t)keys, &why) != STATUS_OK) {
+        tell(keeper, LOG_ERR, why.text);
+    }
+}
+
 /* -- the report ----------------------------------------------------------------------------- */
 
 /* The sentence as a JSON string has it. */
@@ -656,6 +671,7 @@ enum status keeper_start(const char *policy_path, const char *state_path, struct
     }
     reserve_numbers(keeper);
     load(keeper);
+    size_book(keeper);
     keep_records(keeper);
     write_report(keeper);
     keeper->reminded = moment_now().steady;

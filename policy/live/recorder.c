@@ -23,13 +23,30 @@ enum {
     PRUNE = 2000,       /* decisions removed in one step */
     LOCK_WAIT_MS = 100, /* for whoever else has state.db locked */
     REQUESTS = 16,      /* of the tool, answered in one step */
-    ROWS = 1024         /* counters in one transaction */
+    ROWS = 1024,        /* counters in one transaction, */
+    ROUNDS = 16,        /* transactions of counters in one step, */
+    ROUNDS_MOST = 64,   /* and when the journal waits for them */
+    MARKS = 32          /* hours: more than a day */
 };
 
 /* A leap of the wall clock beyond this keeps decisions from being pruned for a day: they are not
  * old because somebody set a clock. */
 #define LEAP_MS INT64_C(3600000)
 #define LEAP_REST_MS INT64_C(86400000)
+
+/* A new snapshot of the counters begins at most so often. */
+#define SNAPSHOT_MS INT64_C(10000)
+/* Beside the snapshot the newest records are kept for so long: they bring back what a lost state.db
+ * had. */
+#define KEPT_MS INT64_C(86400000)
+#define MARK_MS INT64_C(3600000)
+#define TURN_MS INT64_C(43200000)
+
+/* The newest record of an hour. */
+struct mark {
+    uint64_t record;
+    int64_t time; /* the ledger's */
+};
 
 struct recorder {
     struct book *book;
@@ -41,8 +58,19 @@ struct recorder {
     unsigned char bytes[JOURNAL_RECORD]; /* the record that is read, */
     struct decision_room room;           /* and its arrays */
     uint64_t blocks;                     /* blocks of records up to this one are in state.db */
-    uint64_t drained;                    /* records up to this one are in state.db */
-    int64_t difference, prune_from;      /* wall less steady; steady */
+    uint64_t drained;                    /* records up to this one are in state.db, */
+    uint64_t counted;                    /* those up to this one in its counters too */
+    uint64_t released;                   /* and these the journal has let go */
+    uint64_t turned;                     /* the record that says nothing, in a new segment, */
+    int64_t turned_at;                   /* and when it was written; steady */
+    bool counting;                       /* a snapshot of the counters is under way: */
+    uint64_t counting_last;              /* the last record when it began, */
+    size_t counting_at;                  /* and how far it is */
+    int64_t counting_since;              /* when it began; steady */
+    struct ledger_row *rows;             /* ROWS of them */
+    struct mark mark[MARKS];             /* in turn; mark[newest] is the newest */
+    size_t newest;
+    int64_t difference, prune_from; /* wall less steady; steady */
     void (*tell)(void *context, const char *sentence);
     void *context;
 };
@@ -142,25 +170,58 @@ static void take_time(void *context, const struct decision *decision, uint64_t n
 }
 
 struct restoring {
-    struct book *book;
+    struct recorder *recorder;
     uint64_t blocks_record; /* blocks up to this one are in state.db, or were lifted */
+    struct latest latest;   /* what is known of the clocks */
     struct moment now;
 };
+
+/* Remembers which records are how old. */
+static void mark_record(struct recorder *recorder, uint64_t record, int64_t time)
+{
+    if (time - recorder->mark[recorder->newest].time >= MARK_MS) {
+        recorder->newest = (recorder->newest + 1) % MARKS;
+        recorder->mark[recorder->newest].time = time;
+    }
+    recorder->mark[recorder->newest].record = record;
+}
+
+/* The newest record that is older than KEPT_MS; 0 if there is none. */
+static uint64_t old_record(const struct recorder *recorder, int64_t time)
+{
+    uint64_t record = 0;
+
+    for (size_t i = 0; i < MARKS; i++) {
+        const struct mark *mark = &recorder->mark[i];
+        if (mark->time + MARK_MS + KEPT_MS <= time && mark->record > record) {
+            record = mark->record;
+        }
+    }
+    return record;
+}
 
 static void take_record(void *context, const struct decision *decision, uint64_t number)
 {
     struct restoring *restoring = context;
 
-    book_restore_record(restoring->book, decision, number, restoring->blocks_record,
+    mark_record(restoring->recorder, number, decision->steady);
+    book_restore_record(restoring->recorder->book, decision, number, restoring->blocks_record,
                         restoring->now);
 }
 
-/* The ledger's clock goes on with the steady clock within one run of the machine, otherwise by what
- * the wall clock says has passed since the last record. */
-static enum status take_clock(const char *folder, struct recorder *recorder, struct moment now,
-                              struct why *why)
+static bool take_counter(void *context, const struct ledger_row *row)
 {
-    struct latest latest = {0, now.wall};
+    struct restoring *restoring = context;
+
+    book_restore_counter(restoring->recorder->book, row, restoring->now);
+    return true;
+}
+
+/* The ledger's clock goes on with the steady clock within one run of the machine, otherwise by what
+ * the wall clock says has passed since the last record, or since state.db was written. */
+static enum status take_clock(const char *folder, struct recorder *recorder, struct latest latest,
+                              struct moment now, struct why *why)
+{
     char path[PATH_ROOM], text[128], boot[MOMENT_BOOT], known[MOMENT_BOOT] = "";
     int64_t offset = 0;
 
@@ -195,7 +256,8 @@ static void lose_state(struct recorder *recorder)
 {
     close_state(recorder);
     recorder->cursor = (struct journal_cursor){0, 0, 0};
-    recorder->drained = recorder->blocks = 0;
+    recorder->drained = recorder->blocks = recorder->counted = 0;
+    recorder->counting = false;
     book_touch(recorder->book);
 }
 
@@ -248,6 +310,15 @@ static enum status put_number(struct recorder *recorder, const char *name, uint6
 
     snprintf(text, sizeof text, "%" PRIu64, number);
     return statedb_put_value(recorder->state, name, text, why);
+}
+
+/* What the ledger's clock says now, for a start after a reboot. */
+static enum status put_clock(struct recorder *recorder, struct moment now, struct why *why)
+{
+    char text[64];
+
+    snprintf(text, sizeof text, "%" PRId64 " %" PRId64, book_clock(recorder->book, now), now.wall);
+    return statedb_put_value(recorder->state, "clock", text, why);
 }
 
 /* Ends a transaction: commit, or rollback. */
@@ -315,6 +386,9 @@ static enum status put_blocks(struct recorder *recorder, struct moment now, stru
 
     while (status == STATUS_OK && (count = book_blocks(recorder->book, blocks, 8)) > 0) {
         status = statedb_begin(recorder->state, why);
+        if (status == STATUS_OK) {
+            status = put_clock(recorder, now, why);
+        }
         for (size_t i = 0; i < count && status == STATUS_OK; i++) {
             bool begins = blocks[i].row == 0 && !blocks[i].by_hand;
             status = statedb_put_block(recorder->state, &blocks[i], why);
@@ -428,34 +502,55 @@ static enum status read_blocks(struct recorder *recorder, const struct policy *p
     return status;
 }
 
-static enum status put_counters(struct recorder *recorder, struct moment now, struct why *why)
+/* -- the snapshot of the counters ------------------------------------------------------------ */
+
+static void begin_counting(struct recorder *recorder, struct moment now)
 {
-    struct ledger_row *rows = malloc(ROWS * sizeof *rows);
-    char text[64];
-    size_t cursor = 0, count;
+    recorder->counting = true;
+    recorder->counting_last = journal_last(recorder->journal);
+    recorder->counting_at = 0;
+    recorder->counting_since = now.steady;
+}
+
+/* Goes on with the snapshot, by so many transactions; at its end the records that it holds are
+ * needed no more. */
+static enum status put_counters(struct recorder *recorder, struct moment now, size_t transactions,
+                                struct why *why)
+{
     enum status status = STATUS_OK;
 
-    if (rows == NULL) {
-        return why_set(why, STATUS_BROKEN, "no memory to write counters down");
-    }
-    while (status == STATUS_OK &&
-           (count = book_counters(recorder->book, rows, ROWS, &cursor)) > 0) {
+    for (size_t i = 0; status == STATUS_OK && recorder->counting && i < transactions; i++) {
+        size_t count = book_counters(recorder->book, recorder->rows, ROWS, &recorder->counting_at);
         status = statedb_begin(recorder->state, why);
-        if (status == STATUS_OK) {
-            status = statedb_put_counters(recorder->state, rows, count, why);
+        if (status == STATUS_OK && count > 0) {
+            status = statedb_put_counters(recorder->state, recorder->rows, count, why);
+        } else if (status == STATUS_OK) {
+            status = put_number(recorder, "counters_record", recorder->counting_last, why);
         }
         if (status == STATUS_OK) {
-            snprintf(text, sizeof text, "%" PRId64 " %" PRId64, book_clock(recorder->book, now),
-                     now.wall);
-            status = statedb_put_value(recorder->state, "clock", text, why);
+            status = put_clock(recorder, now, why);
         }
         status = finish(recorder, status, why);
         if (status != STATUS_OK) {
+            recorder->counting = false;
             book_touch(recorder->book);
+        } else if (count == 0) {
+            recorder->counting = false;
+            recorder->counted = recorder->counting_last;
         }
     }
-    free(rows);
     return status;
+}
+
+static enum status keep_counters(struct recorder *recorder, struct moment now, struct why *why)
+{
+    bool waits = journal_waiting(recorder->journal) > recorder->most + recorder->most / 2;
+
+    if (!recorder->counting && journal_last(recorder->journal) > recorder->counted &&
+        (waits || now.steady - recorder->counting_since >= SNAPSHOT_MS)) {
+        begin_counting(recorder, now);
+    }
+    return put_counters(recorder, now, waits ? ROUNDS_MOST : ROUNDS, why);
 }
 
 /* Does what the tool asks for; the answer is in the request. */
@@ -497,7 +592,8 @@ static void obey(struct recorder *recorder, const struct policy *policy, struct 
             why_set(&why, STATUS_OK, "%.150s: %zu counts set to nothing", request->subject, counts);
         }
     } else if (strcmp(request->verb, "sync") == 0) {
-        request->done = put_counters(recorder, now, &why) == STATUS_OK;
+        begin_counting(recorder, now);
+        request->done = put_counters(recorder, now, SIZE_MAX, &why) == STATUS_OK;
         if (request->done) {
             why_set(&why, STATUS_OK, "written down");
         }
@@ -570,6 +666,9 @@ static enum status drain(struct recorder *recorder, const struct policy *policy,
         status = drain_batch(recorder, &more, why);
     }
     if (status == STATUS_OK) {
+        status = keep_counters(recorder, now, why);
+    }
+    if (status == STATUS_OK) {
         status = answer_requests(recorder, policy, now, why);
     }
     if (status == STATUS_OK) {
@@ -584,50 +683,132 @@ static enum status drain(struct recorder *recorder, const struct policy *policy,
     return status;
 }
 
+/* What state.db has of an earlier process: how far its blocks and counters go, its clock. */
+static enum status read_state(struct recorder *recorder, struct restoring *restoring,
+                              struct why *why)
+{
+    char value[64] = "";
+    struct latest *latest = &restoring->latest;
+    enum status status = statedb_value(recorder->state, "blocks_record", value, sizeof value, why);
+
+    if (status == STATUS_OK) {
+        restoring->blocks_record = strtoull(value, NULL, 10);
+        status = statedb_value(recorder->state, "counters_record", value, sizeof value, why);
+    }
+    if (status == STATUS_OK) {
+        recorder->counted = strtoull(value, NULL, 10);
+        status = statedb_value(recorder->state, "clock", value, sizeof value, why);
+    }
+    if (status == STATUS_OK &&
+        sscanf(value, "%" SCNd64 " %" SCNd64, &latest->ledger, &latest->wall) != 2) {
+        *latest = (struct latest){0, restoring->now.wall};
+    }
+    return status;
+}
+
+/* The book as it was: counters of state.db first, then what the records say. A state.db that is
+ * damaged is set aside, and the records are all there is. */
+static enum status restore(struct recorder *recorder, const char *folder,
+                           struct restoring *restoring, struct why *why)
+{
+    struct moment now = restoring->now;
+    char path[PATH_ROOM];
+    enum status status = open_state(recorder, now, why);
+    if (status == STATUS_OK) {
+        status = read_state(recorder, restoring, why);
+    }
+    if (status == STATUS_OK) {
+        /* numbers go on above them also where somebody has removed the journal */
+        uint64_t after = restoring->blocks_record > recorder->counted ? restoring->blocks_record
+                                                                      : recorder->counted;
+        snprintf(path, sizeof path, "%s/journal", folder);
+        status = journal_open(path, recorder->most * 2, after, recorder->tell, recorder->context,
+                              &recorder->journal, why);
+    }
+    if (status == STATUS_OK) {
+        status = take_clock(folder, recorder, restoring->latest, now, why);
+    }
+    if (status == STATUS_OK) {
+        status = statedb_counters(recorder->state, take_counter, restoring, why);
+    }
+    if (status == STATUS_OK) {
+        each_record(recorder, take_record, restoring);
+    }
+    return status;
+}
+
 enum status recorder_open(const char *folder, const char *state_path, struct book *book,
                           struct moment now, void (*tell)(void *context, const char *sentence),
                           void *context, struct recorder **opened, struct why *why)
 {
     struct recorder *recorder = calloc(1, sizeof *recorder);
-    struct restoring restoring = {book, 0, now};
-    char value[32] = "";
-    struct why ignored;
-    char path[PATH_ROOM];
+    struct restoring restoring = {recorder, 0, {0, now.wall}, now};
+    struct why damage;
     enum status status;
 
     *opened = NULL;
-    if (recorder == NULL || (recorder->state_path = strdup(state_path)) == NULL) {
-        free(recorder);
-        return why_set(why, STATUS_BROKEN, "no memory for the journal");
+    if (recorder == NULL || (recorder->state_path = strdup(state_path)) == NULL ||
+        (recorder->rows = malloc(ROWS * sizeof *recorder->rows)) == NULL) {
+        status = why_set(why, STATUS_BROKEN, "no memory for the journal");
+        goto out;
     }
     recorder->book = book;
     recorder->tell = tell;
     recorder->context = context;
     recorder->difference = now.wall - now.steady;
     recorder->most = (size_t)setting_kind(SETTING_RING_SIZE)->number;
+    recorder->counting_since = recorder->turned_at = now.steady;
     status = take_key(folder, book, why);
-    /* a state.db that cannot be read now: rather too many blocks than too few */
-    if (status == STATUS_OK && open_state(recorder, now, &ignored) == STATUS_OK &&
-        statedb_value(recorder->state, "blocks_record", value, sizeof value, &ignored) ==
-            STATUS_OK) {
-        restoring.blocks_record = strtoull(value, NULL, 10);
+    if (status == STATUS_OK) {
+        status = restore(recorder, folder, &restoring, why);
+    }
+    if (status == STATUS_BAD && recorder->state != NULL) {
+        damage = *why;
+        status = set_aside(recorder, now, &damage, why);
+        journal_close(recorder->journal);
+        recorder->journal = NULL;
+        restoring = (struct restoring){recorder, 0, {0, now.wall}, now};
+        if (status == STATUS_OK) {
+            status = restore(recorder, folder, &restoring, why);
+        }
     }
     if (status == STATUS_OK) {
-        /* numbers go on above it also where somebody has removed the journal */
-        snprintf(path, sizeof path, "%s/journal", folder);
-        status = journal_open(path, recorder->most * 2, restoring.blocks_record, tell, context,
-                              &recorder->journal, why);
-    }
-    if (status == STATUS_OK) {
-        status = take_clock(folder, recorder, now, why);
-    }
-    if (status == STATUS_OK) {
-        each_record(recorder, take_record, &restoring);
         book_attach(book, recorder->journal);
         *opened = recorder;
         recorder = NULL;
     }
+out:
     recorder_close(recorder);
+    return status;
+}
+
+/* Lets the records go that state.db has, in decisions and counters: the oldest when more than
+ * ring_size are there, and what is a day old (a day and a half, since only whole segments go). */
+static enum status release(struct recorder *recorder, struct moment now, struct why *why)
+{
+    uint64_t last = journal_last(recorder->journal), release = 0;
+    int64_t time = book_clock(recorder->book, now);
+
+    mark_record(recorder, last, time);
+    if (last > recorder->turned && now.steady - recorder->turned_at >= TURN_MS) {
+        recorder->turned = book_turn(recorder->book, now);
+        recorder->turned_at = now.steady;
+    }
+    if (journal_waiting(recorder->journal) > recorder->most && last > recorder->most) {
+        release = last - recorder->most;
+    }
+    uint64_t old = old_record(recorder, time);
+    release = old > release ? old : release;
+    release = release < recorder->drained ? release : recorder->drained;
+    release = release < recorder->counted ? release : recorder->counted;
+    if (release <= recorder->released || recorder->state == NULL) {
+        return STATUS_OK;
+    }
+    enum status status = statedb_sync(recorder->state, why);
+    if (status == STATUS_OK) {
+        journal_release(recorder->journal, release);
+        recorder->released = release;
+    }
     return status;
 }
 
@@ -642,12 +823,8 @@ enum status recorder_step(struct recorder *recorder, const struct policy *policy
     }
     enum status status = journal_sync(recorder->journal, why);
     enum status drained = drain(recorder, policy, now, &inner);
-    uint64_t last = journal_last(recorder->journal);
-    if (journal_waiting(recorder->journal) > recorder->most && last > recorder->most &&
-        recorder->state != NULL && statedb_sync(recorder->state, &inner) == STATUS_OK) {
-        uint64_t release = last - recorder->most;
-        journal_release(recorder->journal,
-                        release < recorder->drained ? release : recorder->drained);
+    if (drained == STATUS_OK) {
+        drained = release(recorder, now, &inner);
     }
     if (status == STATUS_OK && drained != STATUS_OK) {
         *why = inner;
@@ -665,12 +842,13 @@ void recorder_close(struct recorder *recorder)
     struct why why;
 
     if (recorder != NULL) {
-        book_attach(recorder->book, NULL);
         if (recorder->journal != NULL) {
+            book_attach(recorder->book, NULL);
             journal_sync(recorder->journal, &why);
         }
         statedb_close(recorder->state);
         journal_close(recorder->journal);
+        free(recorder->rows);
         free(recorder->state_path);
         free(recorder);
     }

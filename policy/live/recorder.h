@@ -11,16 +11,19 @@
 struct recorder;
 
 /* Reads the key of the hashes and the clock (made if they are not there), puts back into the book
- * what the records say, attaches the journal. tell is told of damage. STATUS_BROKEN: not now, try
- * again later; nothing is attached then. */
+ * the counters of state.db and what the records say, attaches the journal. tell is told of damage.
+ * Any other status than STATUS_OK: not now, try again later; nothing is attached then. So a
+ * state.db that is locked or cannot be read at the start, or is of a newer sekisho, keeps the
+ * daemon from permitting anything: it has counts that the journal has not. */
 enum status recorder_open(const char *folder, const char *state_path, struct book *book,
                           struct moment now, void (*tell)(void *context, const char *sentence),
                           void *context, struct recorder **recorder, struct why *why);
 /* Once a second: brings records to the disk and into state.db (made if it is not there; a damaged
- * one is set aside under a new name), prepares room for more, lets the oldest go that state.db has
- * when more than ring_size are there, and removes decisions that are older than retention, a few at
- * a time. policy may be NULL. Any other status than STATUS_OK: something is in the way; the book
- * goes on in the room that is there, at most twice ring_size. */
+ * one is set aside under a new name), writes a snapshot of the counters every ten seconds, prepares
+ * room for more, lets the oldest records go that state.db has in decisions and counters when more
+ * than ring_size are there or they are a day old, and removes decisions that are older than
+ * retention, a few at a time. policy may be NULL. Any other status than STATUS_OK: something is in
+ * the way; the book goes on in the room that is there, at most twice ring_size. */
 enum status recorder_step(struct recorder *recorder, const struct policy *policy, struct moment now,
                           struct why *why);
 /* Detaches and closes; nothing is lost. NULL is allowed. */

@@ -60,26 +60,41 @@ static void desk_open(struct desk *desk, const struct row *rows)
     open_book(desk);
 }
 
+/* Calls take with each file of the state directory's folder "" or "/journal". */
+static void each_file(const struct desk *desk, const char *name,
+                      void (*take)(const char *path, void *context), void *context)
+{
+    char path[400], file[800];
+
+    snprintf(path, sizeof path, "%s%s", desk->folder, name);
+    DIR *folder = opendir(path);
+    struct dirent *entry;
+    while (folder != NULL && (entry = readdir(folder)) != NULL) {
+        snprintf(file, sizeof file, "%s/%s", path, entry->d_name);
+        take(file, context);
+    }
+    if (folder != NULL) {
+        closedir(folder);
+    }
+}
+
+static void take_away(const char *path, void *context)
+{
+    (void)context;
+    unlink(path);
+}
+
 static void desk_close(struct desk *desk)
 {
     char path[400];
 
     close_book(desk);
     policy_free(desk->policy);
-    for (int i = 0; i < 2; i++) {
-        snprintf(path, sizeof path, "%s%s", desk->folder, i == 0 ? "/journal" : "");
-        DIR *folder = opendir(path);
-        struct dirent *entry;
-        while (folder != NULL && (entry = readdir(folder)) != NULL) {
-            char file[800];
-            snprintf(file, sizeof file, "%s/%s", path, entry->d_name);
-            unlink(file);
-        }
-        if (folder != NULL) {
-            closedir(folder);
-        }
-        rmdir(path);
-    }
+    each_file(desk, "/journal", take_away, NULL);
+    each_file(desk, "", take_away, NULL);
+    snprintf(path, sizeof path, "%s/journal", desk->folder);
+    rmdir(path);
+    rmdir(desk->folder);
 }
 
 /* One recipient of a message of its own; the outcome is what becomes of the message. */
@@ -346,6 +361,203 @@ static void without_a_journal_nothing_is_permitted(void **state)
     desk_close(&desk);
 }
 
+static void pass(struct desk *desk, int64_t seconds)
+{
+    desk->now.steady += seconds * 1000;
+    desk->now.wall += seconds * 1000;
+}
+
+/* How many of so many messages of the login pass. */
+static int send_many(struct desk *desk, int count)
+{
+    int passed = 0;
+
+    for (int i = 0; i < count; i++) {
+        passed += send_one(desk, LOGIN, OUTCOME_ACCEPTED).verdict.action == ACTION_PASS;
+    }
+    return passed;
+}
+
+static void a_restart_counts_what_is_left(void **state)
+{
+    static const struct {
+        const char *name;
+        bool journal, database; /* is left */
+        int passed;             /* of the three that would have passed after seven */
+    } cases[] = {
+        {"all is there", true, true, 3},
+        {"the journal is gone, with two after the snapshot", false, true, 5},
+        {"state.db is gone", true, false, 3},
+    };
+    const char *limit = "week|identity|*|recipients|out|#10|#604800|tempfail|#600";
+    struct row rows[5];
+    struct desk desk;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        desk_open(&desk, base(rows, limit));
+        step(&desk);
+        assert_int_equal(send_many(&desk, 5), 5);
+        pass(&desk, 11);
+        step(&desk);
+        assert_int_equal(send_many(&desk, 2), 2);
+        close_book(&desk);
+        if (!cases[i].journal) {
+            each_file(&desk, "/journal", take_away, NULL);
+        }
+        if (!cases[i].database) {
+            unlink(desk.state);
+        }
+        open_book(&desk);
+        int passed = send_many(&desk, 20);
+        if (passed != cases[i].passed) {
+            fail_msg("%s: %d pass", cases[i].name, passed);
+        }
+        desk_close(&desk);
+    }
+}
+
+/* A segment whose decisions are in state.db stays while the counters there are older. */
+static void records_stay_until_they_are_counted(void **state)
+{
+    const char *limit = "week|identity|*|recipients|out|#5|#604800|tempfail|#600";
+    char longest[300] = "";
+    struct row rows[6];
+    struct desk desk;
+
+    (void)state;
+    base(rows, limit);
+    rows[4] = (struct row){TABLE_SETTING, 1, "ring_size|20000"};
+    rows[5] = (struct row){TABLE_NONE, 0, NULL};
+    desk_open(&desk, rows);
+    step(&desk);
+    assert_int_equal(send_many(&desk, 5), 5);
+    memset(longest, 'a', sizeof longest - 1);
+    memcpy(longest + sizeof longest - 9, "@far.net", 8);
+    /* two records each: ring_size and a segment, not one and a half ring_size */
+    for (int i = 0; i < 14500; i++) {
+        send_one(&desk, "203.0.113.7", "", longest, longest, OUTCOME_ABORTED);
+        if (i % 5000 == 0) {
+            step(&desk);
+        }
+    }
+    step(&desk);
+    step(&desk);
+    close_book(&desk);
+    open_book(&desk);
+    assert_int_equal(send_many(&desk, 1), 0);
+    desk_close(&desk);
+}
+
+struct search {
+    const char *text;
+    int found;
+};
+
+static void look_into(const char *path, void *context)
+{
+    struct search *search = context;
+    FILE *file = fopen(path, "r");
+    size_t at = 0, size = strlen(search->text);
+
+    for (int byte; file != NULL && (byte = fgetc(file)) != EOF;) {
+        at = byte == search->text[at] ? at + 1 : byte == search->text[0];
+        if (at == size) {
+            search->found++;
+            at = 0;
+        }
+    }
+    if (file != NULL) {
+        fclose(file);
+    }
+}
+
+static void records_go_after_two_days(void **state)
+{
+    const char *limit = "week|identity|*|recipients|out|#2|#604800|tempfail|#600";
+    struct search search = {"zebra", 0};
+    struct row rows[5];
+    struct desk desk;
+
+    (void)state;
+    desk_open(&desk, base(rows, limit));
+    step(&desk);
+    send_one(&desk, "198.51.100.9", "taro@example.jp", "<taro@example.jp>", "<zebra@far.example>",
+             OUTCOME_ACCEPTED);
+    send_many(&desk, 1);
+    for (int hour = 0; hour < 48; hour++) {
+        if (hour == 24) { /* a restart changes nothing */
+            close_book(&desk);
+            open_book(&desk);
+        }
+        step(&desk);
+        search.found = 0;
+        each_file(&desk, "/journal", look_into, &search);
+        if (hour < 24 && search.found == 0) {
+            fail_msg("gone after %d hours", hour);
+        }
+        pass(&desk, 3600);
+    }
+    assert_int_equal(search.found, 0);
+    close_book(&desk);
+    open_book(&desk);
+    assert_int_equal(send_many(&desk, 1), 0);
+    desk_close(&desk);
+}
+
+static void a_locked_state_db_is_waited_for(void **state)
+{
+    struct row rows[5];
+    struct desk desk;
+    struct why why;
+    sqlite3 *db = NULL;
+
+    (void)state;
+    desk_open(&desk, base(rows, NULL));
+    step(&desk);
+    close_book(&desk);
+    assert_int_equal(sqlite3_open(desk.state, &db), SQLITE_OK);
+    assert_int_equal(
+        sqlite3_exec(db, "PRAGMA locking_mode=EXCLUSIVE; BEGIN EXCLUSIVE", NULL, NULL, NULL),
+        SQLITE_OK);
+    desk.book = book_new(&desk.sequence, 1000);
+    assert_int_equal(recorder_open(desk.folder, desk.state, desk.book, desk.now, NULL, NULL,
+                                   &desk.recorder, &why),
+                     STATUS_BUSY);
+    assert_int_equal(send_many(&desk, 1), 0);
+    sqlite3_close(db);
+    book_free(desk.book);
+    open_book(&desk);
+    assert_int_equal(send_many(&desk, 1), 1);
+    desk_close(&desk);
+}
+
+/* After a reboot the clock of blocks goes on by the wall clock, also where no record is left. */
+static void a_block_outlives_a_reboot(void **state)
+{
+    struct row rows[5];
+    struct desk desk;
+    char path[400];
+
+    (void)state;
+    desk_open(&desk, base(rows, NULL));
+    send_one(&desk, "203.0.113.7", "", "<a@far.example>", "<trap@example.jp>", OUTCOME_REJECTED);
+    step(&desk);
+    close_book(&desk);
+    each_file(&desk, "/journal", take_away, NULL);
+    snprintf(path, sizeof path, "%s/clock", desk.folder);
+    assert_int_equal(unlink(path), 0);
+    desk.now.steady = 5000;
+    desk.now.wall += 300 * 1000;
+    open_book(&desk);
+    step(&desk);
+    pass(&desk, 299);
+    assert_int_equal(ask_blocked(&desk), REASON_CLIENT_BLOCKED);
+    pass(&desk, 1);
+    assert_int_equal(ask_blocked(&desk), REASON_PASS_LOCAL);
+    desk_close(&desk);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -355,6 +567,11 @@ int main(void)
         cmocka_unit_test(traps),
         cmocka_unit_test(blocks_and_decisions_in_state_db),
         cmocka_unit_test(without_a_journal_nothing_is_permitted),
+        cmocka_unit_test(a_restart_counts_what_is_left),
+        cmocka_unit_test(records_stay_until_they_are_counted),
+        cmocka_unit_test(records_go_after_two_days),
+        cmocka_unit_test(a_locked_state_db_is_waited_for),
+        cmocka_unit_test(a_block_outlives_a_reboot),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -482,6 +482,52 @@ static void test_released(void **state)
     journal_close(journal);
 }
 
+/* Octets of the files that are not 0. */
+static size_t octets_left(void)
+{
+    size_t left = 0;
+
+    for (int name = 1; name < 100; name++) {
+        char path[128];
+
+        path_of(path, name, "");
+        FILE *file = fopen(path, "r");
+        for (int byte; file != NULL && (byte = fgetc(file)) != EOF;) {
+            left += byte != 0;
+        }
+        if (file != NULL) {
+            fclose(file);
+        }
+    }
+    return left;
+}
+
+/* Few records fill no segment: after a turn they can go all the same, and nothing is left of them
+ * in the segment that is used again. */
+static void test_turn(void **state)
+{
+    struct journal *journal = open_journal(MANY, 0);
+
+    (void)state;
+    for (int i = 0; i < 100; i++) {
+        assert_int_equal(append(journal, LONG, 0, false), STATUS_OK);
+    }
+    journal_release(journal, journal_last(journal));
+    assert_int_equal(journal_extend(journal, &why), STATUS_OK);
+    assert_true(octets_left() > 90 * LONG);
+    journal_turn(journal);
+    assert_int_equal(append(journal, 8, 0, false), STATUS_OK);
+    journal_release(journal, 100);
+    assert_int_equal(files(), 2);
+    assert_true(octets_left() < 200);
+    journal_close(journal);
+    journal = open_journal(MANY, 0);
+    struct journal_cursor cursor = {0, 0, 0};
+    expect(journal, &cursor, 101, 8, 0);
+    expect_end(journal, &cursor);
+    journal_close(journal);
+}
+
 static void test_damage(void **state)
 {
     (void)state;
@@ -979,11 +1025,22 @@ static void test_folder(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        IN_PLACE(test_sizes),        IN_PLACE(test_after),  IN_PLACE(test_truncated),
-        IN_PLACE(test_no_ghost),     IN_PLACE(test_damage), IN_PLACE(test_damage_while_open),
-        IN_PLACE(test_out_of_order), IN_PLACE(test_sound),  IN_PLACE(test_released),
-        IN_PLACE(test_rounds),       IN_PLACE(test_limits), IN_PLACE(test_killed),
-        IN_PLACE(test_threads),      IN_PLACE(test_folder), IN_PLACE(test_full),
+        IN_PLACE(test_sizes),
+        IN_PLACE(test_after),
+        IN_PLACE(test_truncated),
+        IN_PLACE(test_no_ghost),
+        IN_PLACE(test_turn),
+        IN_PLACE(test_damage),
+        IN_PLACE(test_damage_while_open),
+        IN_PLACE(test_out_of_order),
+        IN_PLACE(test_sound),
+        IN_PLACE(test_released),
+        IN_PLACE(test_rounds),
+        IN_PLACE(test_limits),
+        IN_PLACE(test_killed),
+        IN_PLACE(test_threads),
+        IN_PLACE(test_folder),
+        IN_PLACE(test_full),
     };
 
     umask(022);
