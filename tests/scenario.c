@@ -2,6 +2,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <ctype.h>
 #include <errno.h>
+#include <ftw.h>
 #include <inttypes.h>
 #include <sqlite3.h>
 #include <stdarg.h>
@@ -12,11 +13,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "core/decide.h"
 #include "core/policy_build.h"
 #include "core/policy_seal.h"
 #include "core/proof.h"
-#include "live/message.h"
+#include "live/book.h"
+#include "live/recorder.h"
 #include "store/policydb.h"
 
 /* A story, one statement a line; # begins a comment, the first of which tells the idea.
@@ -24,14 +25,22 @@
  *     init DOMAIN[,DOMAIN ...] [HOST]     a fresh policy as `sekisho init` makes it
  *     policy                              the indented lines that follow are SQL, run on it
  *     bad "SENTENCE"                      the policy is refused so; the one before stays in force
- *     at 2026-11-24 03:00:00              the wall clock, UTC
+ *     at 2026-11-24 03:00:00              time goes on to it, UTC
+ *     after N s|min|h|d                   time goes on by it
+ *     set 2036-11-24 03:00:00             somebody sets the wall clock
+ *     restart                             the filter is killed and started again
+ *     reboot N s|min|h|d                  the machine was off for so long
  *     client IP|unknown [helo NAME] [login NAME] [listener IP] [host NAME] [suspended] [submission]
- *     mail SENDER                         a message begins
- *     [repeat N] rcpt RECIPIENT => accept|reject|tempfail REASON [TABLE:ROW|built-in]
- *     [repeat N] door RECIPIENT => ...    the same question at the permit door
- *     [repeat N] elsewhere RECIPIENT => ...  the same, where the MTA has called it none of its own
- *     observed REASON|none                what the last answer only observed
- *     data => accept|reject               the message itself, at its end
+ *     mail SENDER                         a message begins; the one before, without data, is
+ * aborted [repeat N] rcpt RECIPIENT => accept|reject|tempfail REASON [TABLE:ROW|built-in] [repeat
+ * N] unknown RECIPIENT => ... the same, and the MTA has refused it already: no such user [repeat N]
+ * door RECIPIENT => ...    the same question at the permit door [repeat N] elsewhere RECIPIENT =>
+ * ...  the same, where the MTA has called it none of its own burst N RECIPIENT => COUNT ANSWER
+ * REASON, COUNT ANSWER REASON ... so many messages of one recipient; the answers in turn observed
+ * REASON|none                what the last answer only observed retry N s when the last answer says
+ * that the next one will pass data => accept|reject               the message itself, at its end
+ *     blocks SUBJECT N s, ... | none      who is blocked just now, and for how long yet
+ *     lift SUBJECT                        an administrator lifts a block
  *
  * A word may stand in "quotes"; \xNN is a byte. */
 
@@ -46,7 +55,7 @@ struct story {
     const char *file;
     unsigned line;
     size_t passed, failed;
-    char folder[64], path[96];
+    char folder[64], path[96], state[96];
     struct fact host_of_policy;
     bool edited; /* policy.db is newer than the policy in force */
     char sql_fault[512];
@@ -56,10 +65,13 @@ struct story {
     bool client_known, listener_known, submission, in_message;
     struct ip client, listener;
     bool not_for_mta;
-    struct usage usage;
+    enum refused_by refused;
+    char suspended[SUBJECT_TEXT]; /* the client's relay right is blocked for this story's sake */
+    struct sequence sequence;
+    struct book *book;
+    struct recorder *recorder;
     struct message message;
-    uint64_t number;
-    struct verdict last;
+    struct judged last;
 };
 
 static void fail(struct story *story, const char *format, ...)
@@ -140,6 +152,129 @@ static bool starts(const char *text, const char *word, char **rest)
         *rest += strspn(*rest, " ");
     }
     return true;
+}
+
+/* -- the state ------------------------------------------------------------------------------ */
+
+static void close_state(struct story *story)
+{
+    recorder_close(story->recorder);
+    book_free(story->book);
+    story->recorder = NULL;
+    story->book = NULL;
+}
+
+static void open_state(struct story *story)
+{
+    struct why why = {""};
+
+    story->book = book_new(&story->sequence, 100000);
+    if (story->book == NULL ||
+        recorder_open(story->folder, story->state, story->book, story->policy, story->now, NULL,
+                      NULL, &story->recorder, &why) != STATUS_OK) {
+        fail(story, "expected a state directory, got %s", why.text);
+    }
+}
+
+/* What the keeper does once a second. */
+static void tick(struct story *story)
+{
+    struct why why = {""};
+
+    if (story->recorder != NULL &&
+        recorder_step(story->recorder, story->policy, story->now, &why) != STATUS_OK) {
+        fail(story, "expected records in state.db, got %s", why.text);
+    }
+}
+
+/* The message is over, by this end. */
+static void end_message(struct story *story, enum outcome outcome)
+{
+    if (story->in_message) {
+        book_end(story->book, &story->message, outcome, "QUEUE", story->now);
+        message_end(&story->message);
+        story->in_message = false;
+    }
+}
+
+/* "90 s", "10 min" as milliseconds; -1: neither. */
+static int64_t span(const char *text)
+{
+    static const struct {
+        const char *name;
+        int64_t ms;
+    } units[] = {{"ms", 1}, {"s", 1000}, {"min", 60000}, {"h", 3600000}, {"d", 86400000}};
+    char *end;
+    long long number = strtoll(text, &end, 10);
+
+    end += strspn(end, " ");
+    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
+        if (strcmp(end, units[i].name) == 0) {
+            return number * units[i].ms;
+        }
+    }
+    return -1;
+}
+
+static void do_after(struct story *story, const char *text, bool reboot)
+{
+    char path[96];
+    int64_t ms = span(text);
+
+    if (ms < 0) {
+        fail(story, "expected a time like 90 s, 10 min, 2 h or 1 d, got %s", text);
+        return;
+    }
+    story->now.wall += ms;
+    if (!reboot) {
+        story->now.steady += ms;
+        tick(story);
+        return;
+    }
+    close_state(story);
+    snprintf(path, sizeof path, "%s/clock", story->folder); /* of a boot that is another now */
+    unlink(path);
+    story->now.steady = 1000;
+    open_state(story);
+}
+
+static void do_restart(struct story *story)
+{
+    close_state(story);
+    open_state(story);
+}
+
+static void do_lift(struct story *story, const char *subject)
+{
+    struct block block;
+    struct why why = {""};
+
+    if (book_block_key(story->book, story->policy, subject, &block, &why) != STATUS_OK ||
+        !book_lift(story->book, block.key)) {
+        fail(story, "expected a block of %s, got none %s", subject, why.text);
+    } else {
+        story->passed++;
+    }
+}
+
+static void do_blocks(struct story *story, const char *expected)
+{
+    struct block block;
+    char got[1024] = "none";
+    size_t used = 0;
+
+    for (size_t n = 0; book_block_at(story->book, n, &block); n++) {
+        int64_t left = block.until_steady - book_clock(story->book, story->now);
+        if (left > 0 && used < sizeof got) {
+            used += (size_t)snprintf(got + used, sizeof got - used, "%s%s %" PRId64 " s",
+                                     used > 0 ? ", " : "", block.subject, left / 1000);
+        }
+    }
+    if (strcmp(expected, got) == 0) {
+        story->passed++;
+    } else {
+        fail(story, "blocks: expected %s, got %s", expected, got);
+    }
 }
 
 /* -- the policy ----------------------------------------------------------------------------- */
@@ -274,7 +409,7 @@ static void do_bad(struct story *story, char *rest)
     story->edited = false;
 }
 
-static void do_at(struct story *story, const char *text)
+static void do_at(struct story *story, const char *text, bool only_wall)
 {
     struct tm tm;
     int size = 0;
@@ -288,18 +423,46 @@ static void do_at(struct story *story, const char *text)
     }
     tm.tm_year -= 1900;
     tm.tm_mon -= 1;
-    story->now.wall = (int64_t)timegm(&tm) * 1000;
-    story->now.steady = story->now.wall;
+    int64_t wall = (int64_t)timegm(&tm) * 1000;
+    if (!only_wall && wall > story->now.wall) {
+        story->now.steady += wall - story->now.wall;
+    }
+    story->now.wall = wall;
+    tick(story);
 }
 
 /* -- sessions ------------------------------------------------------------------------------- */
+
+/* Takes the client's right to relay away, as an administrator would. */
+static void suspend(struct story *story)
+{
+    struct block block;
+    struct why why = {""};
+    char client[IP_TEXT];
+
+    memset(&block, 0, sizeof block);
+    block.until = block.until_steady = INT64_MAX;
+    block.by_hand = true;
+    ip_text(&story->client, client);
+    snprintf(story->suspended, sizeof story->suspended, "relay:%s", client);
+    if (!fresh(story) ||
+        book_block_key(story->book, story->policy, story->suspended, &block, &why) != STATUS_OK ||
+        !book_block(story->book, &block, true)) {
+        fail(story, "expected a client that can be suspended, got %s", why.text);
+        story->suspended[0] = '\0';
+    }
+}
 
 static void do_client(struct story *story, char *rest)
 {
     char *word = next_word(&rest);
 
-    message_end(&story->message);
-    story->in_message = false;
+    end_message(story, OUTCOME_ABORTED);
+    if (story->suspended[0] != '\0') {
+        do_lift(story, story->suspended);
+        story->suspended[0] = '\0';
+        story->passed--;
+    }
     story->client_known = word != NULL && ip_parse(word, &story->client);
     if (word == NULL || (!story->client_known && strcmp(word, "unknown") != 0)) {
         fail(story, "expected a client address or unknown, got %s", word != NULL ? word : "");
@@ -308,14 +471,13 @@ static void do_client(struct story *story, char *rest)
     fact_set(&story->login, "", 0);
     story->host = story->host_of_policy;
     story->listener_known = story->submission = false;
-    memset(&story->usage, 0, sizeof story->usage);
     while ((word = next_word(&rest)) != NULL) {
         struct fact *fact = strcmp(word, "helo") == 0    ? &story->helo
                             : strcmp(word, "login") == 0 ? &story->login
                             : strcmp(word, "host") == 0  ? &story->host
                                                          : NULL;
         if (strcmp(word, "suspended") == 0) {
-            story->usage.relay.blocked = true;
+            suspend(story);
         } else if (strcmp(word, "submission") == 0) {
             story->submission = true;
         } else if (fact != NULL) {
@@ -336,13 +498,14 @@ static void do_mail(struct story *story, const char *rest)
     if (!fresh(story)) {
         return;
     }
+    end_message(story, OUTCOME_ABORTED);
     fact_set(&story->sender, rest, strlen(rest));
     story->in_message =
         message_begin(&story->message, story->sender.bytes, story->sender.size,
                       (size_t)policy_number(story->policy, SETTING_RECIPIENTS_MOST)) == STATUS_OK;
 }
 
-static struct verdict judge(struct story *story, const struct fact *recipient, enum post post)
+static void judge(struct story *story, const struct fact *recipient, enum post post)
 {
     struct facts facts = {
         .post = post,
@@ -359,37 +522,11 @@ static struct verdict judge(struct story *story, const struct fact *recipient, e
         .sender = text_of(&story->sender),
         .recipient = text_of(recipient),
     };
-    struct message *message = &story->message;
-    struct address address;
-    struct verdict verdict;
-    uint64_t number, mailbox;
+    struct question question = {&facts, "story", "", story->refused};
+    struct hold hold = {story->policy, 1, NULL};
 
-    if (post == POST_DOOR) {
-        decide(story->policy, &facts, &story->usage, &verdict);
-        return verdict;
-    }
-    address_parse(recipient->bytes, recipient->size, &address);
-    mailbox = message_mailbox(&address);
-    if (message_recall(message, mailbox, &verdict, &number)) {
-        return verdict;
-    }
-    if (message->count >= message->room && !facts.submission) {
-        decide_nothing(REASON_TOO_MANY_RECIPIENTS, &verdict);
-    } else {
-        decide(story->policy, &facts, &story->usage, &verdict);
-        if (message->trapped && verdict.action == ACTION_PASS && !facts.submission) {
-            decide_nothing(REASON_SPAM_TRAP, &verdict);
-            verdict.rule = message->trap_rule;
-        }
-    }
-    story->number++;
-    if (verdict.reason == REASON_SPAM_TRAP && !message->trapped) {
-        message->trapped = true;
-        message->trap_number = story->number;
-        message->trap_rule = verdict.rule;
-    }
-    message_remember(message, mailbox, &verdict, story->number);
-    return verdict;
+    book_judge(story->book, &hold, &question, post == POST_DOOR ? NULL : &story->message,
+               story->now, &story->last);
 }
 
 /* "reject relay-denied ip_range:17" */
@@ -424,20 +561,21 @@ static void do_recipient(struct story *story, char *rest, enum post post, unsign
         with_rule = strchr(word, ':') != NULL || strcmp(word, "built-in") == 0;
     }
     for (unsigned long i = 0; i < times && fresh(story); i++) {
-        story->last = judge(story, &recipient, post);
-        say_verdict(&story->last, with_rule, got, sizeof got);
+        judge(story, &recipient, post);
+        say_verdict(&story->last.verdict, with_rule, got, sizeof got);
         if (strcmp(expected, got) == 0) {
             story->passed++;
             continue;
         }
-        say_verdict(&story->last, true, got, sizeof got);
+        say_verdict(&story->last.verdict, true, got, sizeof got);
         fail(story, "%s: expected %s, got %s", rest, expected, got);
     }
 }
 
 static void do_observed(struct story *story, const char *expected)
 {
-    const char *got = story->last.observed ? reason_row(story->last.observed_reason)->name : "none";
+    const struct verdict *last = &story->last.verdict;
+    const char *got = last->observed ? reason_row(last->observed_reason)->name : "none";
 
     if (strcmp(expected, got) == 0) {
         story->passed++;
@@ -455,8 +593,63 @@ static void do_data(struct story *story, const char *expected)
     } else {
         fail(story, "the message: expected %s, got %s", expected, got);
     }
-    message_end(&story->message);
-    story->in_message = false;
+    end_message(story, story->message.trapped ? OUTCOME_REJECTED : OUTCOME_ACCEPTED);
+}
+
+static void do_retry(struct story *story, const char *expected)
+{
+    int64_t got = story->last.verdict.limit.wait;
+
+    if (span(expected) == got) {
+        story->passed++;
+    } else {
+        fail(story, "expected another try after %s, got %" PRId64 " ms", expected, got);
+    }
+}
+
+/* So many messages of the session's sender, each to one recipient. */
+static void do_burst(struct story *story, char *rest)
+{
+    static struct fact recipient;
+    char got[1024] = "", answer[512], last[512] = "", sender[FACT_ROOM];
+    char *arrow = strstr(rest, " => ");
+    long count = strtol(rest, &rest, 10), same = 0;
+    size_t used = 0;
+
+    rest += strspn(rest, " ");
+    if (starts(rest, "unknown", &rest)) {
+        story->refused = REFUSED_BY_MTA;
+    }
+    if (arrow == NULL || count < 1) {
+        fail(story, "expected burst N RECIPIENT => answers");
+        return;
+    }
+    fact_set(&recipient, rest, (size_t)(arrow - rest));
+    snprintf(sender, sizeof sender, "%s", story->sender.bytes);
+    for (long i = 0; i <= count; i++) {
+        answer[0] = '\0';
+        if (i < count) {
+            do_mail(story, sender);
+            if (!story->in_message) {
+                return;
+            }
+            judge(story, &recipient, POST_MILTER);
+            say_verdict(&story->last.verdict, false, answer, sizeof answer);
+            end_message(story, story->message.trapped ? OUTCOME_REJECTED : OUTCOME_ACCEPTED);
+        }
+        if (i > 0 && strcmp(answer, last) != 0 && used < sizeof got) {
+            used += (size_t)snprintf(got + used, sizeof got - used, "%s%ld %s",
+                                     used > 0 ? ", " : "", same, last);
+            same = 0;
+        }
+        same++;
+        snprintf(last, sizeof last, "%s", answer);
+    }
+    if (strcmp(arrow + 4, got) == 0) {
+        story->passed++;
+    } else {
+        fail(story, "the burst: expected %s, got %s", arrow + 4, got);
+    }
 }
 
 static void do_line(struct story *story, char *line)
@@ -469,18 +662,35 @@ static void do_line(struct story *story, char *line)
         line = rest + strspn(rest, " ");
     }
     story->not_for_mta = starts(line, "elsewhere", &rest);
-    if (starts(line, "rcpt", &rest)) {
+    story->refused = starts(line, "unknown", &rest) ? REFUSED_BY_MTA : REFUSED_BY_NOBODY;
+    if (story->refused != REFUSED_BY_NOBODY || starts(line, "rcpt", &rest)) {
         do_recipient(story, rest, POST_MILTER, times);
     } else if (story->not_for_mta || starts(line, "door", &rest)) {
         do_recipient(story, rest, POST_DOOR, times);
     } else if (times != 1) {
-        fail(story, "expected rcpt, door or elsewhere after repeat");
+        fail(story, "expected rcpt, unknown, door or elsewhere after repeat");
     } else if (starts(line, "init", &rest)) {
         do_init(story, rest);
     } else if (starts(line, "bad", &rest)) {
         do_bad(story, rest);
     } else if (starts(line, "at", &rest)) {
-        do_at(story, rest);
+        do_at(story, rest, false);
+    } else if (starts(line, "set", &rest)) {
+        do_at(story, rest, true);
+    } else if (starts(line, "after", &rest)) {
+        do_after(story, rest, false);
+    } else if (starts(line, "reboot", &rest)) {
+        do_after(story, rest, true);
+    } else if (starts(line, "restart", &rest)) {
+        do_restart(story);
+    } else if (starts(line, "lift", &rest)) {
+        do_lift(story, rest);
+    } else if (starts(line, "blocks", &rest)) {
+        do_blocks(story, rest);
+    } else if (starts(line, "burst", &rest)) {
+        do_burst(story, rest);
+    } else if (starts(line, "retry", &rest)) {
+        do_retry(story, rest);
     } else if (starts(line, "client", &rest)) {
         do_client(story, rest);
     } else if (starts(line, "mail", &rest)) {
@@ -533,6 +743,14 @@ static void read_story(struct story *story, FILE *file)
     }
 }
 
+static int take_away(const char *path, const struct stat *stat, int type, struct FTW *at)
+{
+    (void)stat;
+    (void)type;
+    (void)at;
+    return remove(path);
+}
+
 static void run_file(const char *name, size_t *passed, size_t *failed)
 {
     struct story *story = calloc(1, sizeof *story);
@@ -546,22 +764,27 @@ static void run_file(const char *name, size_t *passed, size_t *failed)
     }
     story->file = name;
     story->now.wall = INT64_C(1795489200000); /* 2026-11-24 03:00:00 UTC */
+    story->now.steady = INT64_C(1000000);
+    story->sequence.next = 1;
+    story->sequence.limit = 1000000;
     snprintf(story->folder, sizeof story->folder, "%.40s/scenario.XXXXXX",
              temporary != NULL && strlen(temporary) <= 40 ? temporary : "/tmp");
     if (mkdtemp(story->folder) == NULL) {
         fail(story, "expected a folder of its own, got %s: %s", story->folder, strerror(errno));
     } else {
         snprintf(story->path, sizeof story->path, "%s/policy.db", story->folder);
+        snprintf(story->state, sizeof story->state, "%s/state.db", story->folder);
+        open_state(story);
         read_story(story, file);
-        unlink(story->path);
-        rmdir(story->folder);
+        end_message(story, OUTCOME_ABORTED);
+        close_state(story);
+        nftw(story->folder, take_away, 8, FTW_DEPTH | FTW_PHYS);
     }
     if (story->passed + story->failed == 0) {
         fail(story, "expected an expectation, got none");
     }
     *passed += story->passed;
     *failed += story->failed;
-    message_end(&story->message);
     policy_free(story->policy);
 out:
     if (file != NULL) {

@@ -385,15 +385,15 @@ static void keep_records(struct keeper *keeper)
     if (keeper->state_lock < 0) {
         return;
     }
+    struct hold hold = slot_acquire(keeper->slot);
     if (keeper->recorder == NULL) {
-        status = recorder_open(keeper->state_folder, keeper->state_path, keeper->book, moment_now(),
-                               tell_damage, keeper, &keeper->recorder, &why);
+        status = recorder_open(keeper->state_folder, keeper->state_path, keeper->book, hold.policy,
+                               moment_now(), tell_damage, keeper, &keeper->recorder, &why);
     }
     if (keeper->recorder != NULL) {
-        struct hold hold = slot_acquire(keeper->slot);
         status = recorder_step(keeper->recorder, hold.policy, moment_now(), &why);
-        slot_release(keeper->slot, hold);
     }
+    slot_release(keeper->slot, hold);
     if (status != STATUS_OK) {
         tell_once(keeper, &keeper->record_trouble, LOG_ERR, why.text);
     } else if (keeper->record_trouble.text[0] != '\0') {

@@ -171,8 +171,9 @@ static void take_time(void *context, const struct decision *decision, uint64_t n
 
 struct restoring {
     struct recorder *recorder;
-    uint64_t blocks_record; /* blocks up to this one are in state.db, or were lifted */
-    struct latest latest;   /* what is known of the clocks */
+    uint64_t blocks_record;      /* blocks up to this one are in state.db, or were lifted */
+    struct latest latest;        /* what is known of the clocks */
+    const struct policy *policy; /* NULL: none */
     struct moment now;
 };
 
@@ -471,6 +472,17 @@ static int by_number(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
+/* All rows, into the book; read.keys is to be freed. */
+static enum status take_blocks(struct recorder *recorder, struct blocks_read *read, struct why *why)
+{
+    enum status status = statedb_blocks(recorder->state, take_block, read, why);
+
+    if (status == STATUS_OK && read->broken) {
+        status = why_set(why, STATUS_BROKEN, "no memory to read the blocks");
+    }
+    return status;
+}
+
 /* Rows that an administrator has added, changed or deleted. */
 static enum status read_blocks(struct recorder *recorder, const struct policy *policy,
                                struct moment now, struct why *why)
@@ -479,12 +491,14 @@ static enum status read_blocks(struct recorder *recorder, const struct policy *p
                                NULL,     0,      0,   false};
     struct block block;
     bool changed = false;
-    enum status status = statedb_changed(recorder->state, &changed, why);
+    /* without a policy nobody knows whom a row means, and nothing is permitted */
+    enum status status =
+        policy != NULL ? statedb_changed(recorder->state, &changed, why) : STATUS_OK;
 
     if (status == STATUS_OK && changed) {
-        status = statedb_blocks(recorder->state, take_block, &read, why);
+        status = take_blocks(recorder, &read, why);
     }
-    if (status == STATUS_OK && changed && !read.broken) {
+    if (status == STATUS_OK && changed) {
         if (read.count > 0) {
             qsort(read.keys, read.count, sizeof *read.keys, by_number);
         }
@@ -731,6 +745,12 @@ static enum status restore(struct recorder *recorder, const char *folder,
     if (status == STATUS_OK) {
         status = statedb_counters(recorder->state, take_counter, restoring, why);
     }
+    if (status == STATUS_OK && restoring->policy != NULL) {
+        struct blocks_read read = {
+            recorder, restoring->policy, now, book_clock(recorder->book, now), NULL, 0, 0, false};
+        status = take_blocks(recorder, &read, why);
+        free(read.keys);
+    }
     if (status == STATUS_OK) {
         each_record(recorder, take_record, restoring);
     }
@@ -738,11 +758,12 @@ static enum status restore(struct recorder *recorder, const char *folder,
 }
 
 enum status recorder_open(const char *folder, const char *state_path, struct book *book,
-                          struct moment now, void (*tell)(void *context, const char *sentence),
-                          void *context, struct recorder **opened, struct why *why)
+                          const struct policy *policy, struct moment now,
+                          void (*tell)(void *context, const char *sentence), void *context,
+                          struct recorder **opened, struct why *why)
 {
     struct recorder *recorder = calloc(1, sizeof *recorder);
-    struct restoring restoring = {recorder, 0, {0, now.wall}, now};
+    struct restoring restoring = {recorder, 0, {0, now.wall}, policy, now};
     struct why damage;
     enum status status;
 
@@ -767,7 +788,7 @@ enum status recorder_open(const char *folder, const char *state_path, struct boo
         status = set_aside(recorder, now, &damage, why);
         journal_close(recorder->journal);
         recorder->journal = NULL;
-        restoring = (struct restoring){recorder, 0, {0, now.wall}, now};
+        restoring = (struct restoring){recorder, 0, {0, now.wall}, policy, now};
         if (status == STATUS_OK) {
             status = restore(recorder, folder, &restoring, why);
         }

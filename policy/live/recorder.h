@@ -11,13 +11,15 @@
 struct recorder;
 
 /* Reads the key of the hashes and the clock (made if they are not there), puts back into the book
- * the counters of state.db and what the records say, attaches the journal. tell is told of damage.
+ * the counters and blocks of state.db (blocks not without a policy) and what the records say,
+ * attaches the journal. tell is told of damage.
  * Any other status than STATUS_OK: not now, try again later; nothing is attached then. So a
  * state.db that is locked or cannot be read at the start, or is of a newer sekisho, keeps the
  * daemon from permitting anything: it has counts that the journal has not. */
 enum status recorder_open(const char *folder, const char *state_path, struct book *book,
-                          struct moment now, void (*tell)(void *context, const char *sentence),
-                          void *context, struct recorder **recorder, struct why *why);
+                          const struct policy *policy, struct moment now,
+                          void (*tell)(void *context, const char *sentence), void *context,
+                          struct recorder **recorder, struct why *why);
 /* Once a second: brings records to the disk and into state.db (made if it is not there; a damaged
  * one is set aside under a new name), writes a snapshot of the counters every ten seconds, prepares
  * room for more, lets the oldest records go that state.db has in decisions and counters when more

@@ -33,8 +33,8 @@ static void open_book(struct desk *desk)
 
     desk->book = book_new(&desk->sequence, 1000);
     assert_non_null(desk->book);
-    if (recorder_open(desk->folder, desk->state, desk->book, desk->now, NULL, NULL, &desk->recorder,
-                      &why) != STATUS_OK) {
+    if (recorder_open(desk->folder, desk->state, desk->book, desk->policy, desk->now, NULL, NULL,
+                      &desk->recorder, &why) != STATUS_OK) {
         fail_msg("%s", why.text);
     }
 }
@@ -521,8 +521,8 @@ static void a_locked_state_db_is_waited_for(void **state)
         sqlite3_exec(db, "PRAGMA locking_mode=EXCLUSIVE; BEGIN EXCLUSIVE", NULL, NULL, NULL),
         SQLITE_OK);
     desk.book = book_new(&desk.sequence, 1000);
-    assert_int_equal(recorder_open(desk.folder, desk.state, desk.book, desk.now, NULL, NULL,
-                                   &desk.recorder, &why),
+    assert_int_equal(recorder_open(desk.folder, desk.state, desk.book, desk.policy, desk.now, NULL,
+                                   NULL, &desk.recorder, &why),
                      STATUS_BUSY);
     assert_int_equal(send_many(&desk, 1), 0);
     sqlite3_close(db);
