@@ -122,18 +122,21 @@ int ctl_explain_number(const struct ctl *ctl, uint64_t number);
 
 enum { CTL_SQL = 1600 };
 
-/* One line for the sqlite3 shell, and what it would do. */
+/* One line for the sqlite3 shell, or a command, and what it would do. */
 struct ctl_edit {
     char sql[CTL_SQL];
+    bool command;        /* sql is a line for the shell of the system */
     const char *caution; /* what the administrator must know before he pastes it */
     bool tried;          /* after was judged with the row in place; false: the line changes a row
                             that is there, which is not tried in memory */
     struct verdict after;
 };
 
-/* The smallest edit that would change this verdict on these facts. STATUS_BAD: there is none; why
- * is "" or says why the obvious one would not do. */
+struct counted;
+/* The smallest edit that would change this verdict on these facts and counts. STATUS_BAD: there is
+ * none; why is "" or says why the obvious one would not do. */
 enum status ctl_edit_find(const struct ctl_policy *opened, const struct facts *facts,
-                          const struct verdict *verdict, struct ctl_edit *edit, struct why *why);
+                          const struct counted *counted, const struct verdict *verdict,
+                          struct ctl_edit *edit, struct why *why);
 
 #endif

@@ -8,7 +8,7 @@
 #include "core/decide.h"
 #include "core/proof.h"
 #include "core/reply.h"
-#include "ctl.h"
+#include "counted.h"
 
 enum { SHOWN_ROOM = 1400 };
 
@@ -30,6 +30,8 @@ struct answer {
     bool door_asked; /* Postfix and Sendmail ask it for recipients elsewhere only */
     bool passes;
     struct facts door_facts;
+    struct counted counted;
+    struct why counted_why; /* why nothing of the state is known, "" if it is, or is not asked */
     bool edit_found;
     struct ctl_edit edit;
     struct why edit_why;
@@ -155,9 +157,10 @@ static int read_question(const struct ctl *ctl, int argc, char **argv, struct qu
     return CTL_YES;
 }
 
-static void judge(struct question *question, const struct ctl_policy *opened, struct answer *answer)
+static void judge(const struct ctl *ctl, struct question *question, const struct ctl_policy *opened,
+                  struct answer *answer)
 {
-    static const struct usage usage;
+    struct usage *usage = &answer->counted.usage;
     struct facts *facts = &question->facts;
 
     memset(answer, 0, sizeof *answer);
@@ -173,19 +176,24 @@ static void judge(struct question *question, const struct ctl_policy *opened, st
     facts->sender = text_of(question->from);
     facts->recipient = text_of(question->to);
     facts->post = POST_MILTER;
-    decide(opened->policy, facts, &usage, &answer->milter);
+    /* at another time other things will be counted */
+    if (question->at == NULL && counted_read(ctl, opened->policy, facts, &answer->counted,
+                                             &answer->counted_why) == STATUS_BUSY) {
+        answer->counted_why.text[0] = '\0';
+    }
+    decide(opened->policy, facts, usage, &answer->milter);
     answer->door_facts = *facts;
     answer->door_facts.post = POST_DOOR;
     answer->door_facts.host = text_of(""); /* nobody tells it to the door */
-    decide(opened->policy, &answer->door_facts, &usage, &answer->door);
+    decide(opened->policy, &answer->door_facts, usage, &answer->door);
     answer->door_asked = !answer->milter.recipient_local;
     answer->passes = answer->milter.action == ACTION_PASS &&
                      (!answer->door_asked || answer->door.action == ACTION_PASS);
     /* What spoke last is what must change. */
     bool by_door = answer->milter.action == ACTION_PASS && !answer->passes;
     answer->edit_found = ctl_edit_find(opened, by_door ? &answer->door_facts : facts,
-                                       by_door ? &answer->door : &answer->milter, &answer->edit,
-                                       &answer->edit_why) == STATUS_OK;
+                                       &answer->counted, by_door ? &answer->door : &answer->milter,
+                                       &answer->edit, &answer->edit_why) == STATUS_OK;
 }
 
 /* -- the answer ----------------------------------------------------------------------------- */
@@ -199,10 +207,11 @@ static const char *vote_name(enum vote vote)
     return names[vote];
 }
 
-/* Needs the ledger, which this version does not have. */
-static bool not_counted(enum check check)
+/* Asks what is counted, and nothing is known of that. */
+static bool not_counted(const struct answer *answer, enum check check)
 {
-    return check == CHECK_BLOCK || check == CHECK_GATEWAY || check == CHECK_RATE;
+    return check == CHECK_GATEWAY ||
+           (!answer->counted.known && (check == CHECK_BLOCK || check == CHECK_RATE));
 }
 
 static const char *whole_reply(const struct answer *answer, const struct verdict *verdict, char *to,
@@ -233,7 +242,7 @@ static void print_check(const struct answer *answer, enum check check)
         return;
     case VOTE_NO_OPINION:
         printf("no objection");
-        if (not_counted(check)) {
+        if (not_counted(answer, check)) {
             printf(" (judged as if nothing were counted)");
         }
         break;
@@ -256,6 +265,29 @@ static void print_check(const struct answer *answer, enum check check)
         printf(", read %s", policy_rule_text(policy, step->rule, other));
     }
     printf("\n");
+}
+
+static void print_counted(const struct answer *answer)
+{
+    const struct usage *usage = &answer->counted.usage;
+    char subject[SUBJECT_TEXT], rule[RULE_TEXT], time[CTL_TIME], span[CTL_SPAN];
+
+    for (size_t i = 0; i < usage->limits; i++) {
+        const struct limit_use *use = &usage->limit[i];
+        printf("limit   %s: %" PRIu64 " of %" PRIu64 " %s in %" PRIu32 " seconds",
+               subject_text(&answer->counted.subjects, use->limit.subject, subject), use->count,
+               use->limit.allowed, counts_name(use->limit.counts), use->limit.seconds);
+        if (use->wait > 0) {
+            printf(", the next in %s", ctl_span_text((use->wait + 999) / 1000, span));
+        }
+        printf(", %s\n", policy_rule_text(answer->opened->policy, use->limit.rule, rule));
+    }
+    if (answer->counted.known && answer->counted.written != 0) {
+        printf("        as the daemon wrote it down at UTC %s\n",
+               ctl_time_text(answer->counted.written, time));
+    } else if (answer->counted_why.text[0] != '\0') {
+        printf("limit   not known: %s\n", answer->counted_why.text);
+    }
 }
 
 static void print_edit(const struct answer *answer)
@@ -308,6 +340,7 @@ static void print_text(const struct ctl *ctl, const struct question *question,
     for (unsigned check = 0; check < CHECK_COUNT; check++) {
         print_check(answer, (enum check)check);
     }
+    print_counted(answer);
     printf("answer  %s, %s, %s%s\n", action_name(verdict->action), row->name,
            verdict->rule.table != TABLE_NONE ? "by " : "",
            policy_rule_text(policy, verdict->rule, rule));
@@ -364,7 +397,27 @@ static json_t *json_checks(const struct answer *answer)
                             step->reason != REASON_NONE ? reason_row(step->reason)->name : NULL,
                             "row", ctl_json_rule(policy, step->rule), "exemption",
                             ctl_json_rule(policy, step->exemption), "counted",
-                            !not_counted((enum check)check)));
+                            !not_counted(answer, (enum check)check)));
+    }
+    return list;
+}
+
+static json_t *json_limits(const struct answer *answer)
+{
+    const struct usage *usage = &answer->counted.usage;
+    json_t *list = json_array();
+    char subject[SUBJECT_TEXT];
+
+    for (size_t i = 0; i < usage->limits; i++) {
+        const struct limit_use *use = &usage->limit[i];
+        json_array_append_new(
+            list,
+            json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:o}", "subject",
+                      subject_text(&answer->counted.subjects, use->limit.subject, subject),
+                      "counts", counts_name(use->limit.counts), "count", (json_int_t)use->count,
+                      "allowed", (json_int_t)use->limit.allowed, "seconds",
+                      (json_int_t)use->limit.seconds, "wait_ms", (json_int_t)use->wait, "row",
+                      ctl_json_rule(answer->opened->policy, use->limit.rule)));
     }
     return list;
 }
@@ -377,11 +430,11 @@ static json_t *json_edit(const struct answer *answer)
         return json_null();
     }
     bool whole = (edit->after.action == ACTION_PASS) != answer->passes;
-    return json_pack("{s:o, s:s, s:b, s:s?, s:s?, s:b}", "sql", ctl_json_text(edit->sql), "caution",
-                     edit->caution, "tried", edit->tried, "then_action",
-                     edit->tried ? action_name(edit->after.action) : NULL, "then_reason",
-                     edit->tried ? reason_row(edit->after.reason)->name : NULL, "first_of_several",
-                     edit->tried && !whole);
+    return json_pack("{s:o, s:s, s:b, s:s?, s:s?, s:b}", edit->command ? "command" : "sql",
+                     ctl_json_text(edit->sql), "caution", edit->caution, "tried", edit->tried,
+                     "then_action", edit->tried ? action_name(edit->after.action) : NULL,
+                     "then_reason", edit->tried ? reason_row(edit->after.reason)->name : NULL,
+                     "first_of_several", edit->tried && !whole);
 }
 
 static void print_json(const struct ctl *ctl, const struct question *question,
@@ -409,9 +462,15 @@ static void print_json(const struct ctl *ctl, const struct question *question,
         observed = json_pack("{s:s, s:o}", "reason", reason_row(verdict->observed_reason)->name,
                              "row", ctl_json_rule(answer->opened->policy, verdict->observed_rule));
     }
+    json_t *counted_at = json_null();
+    if (answer->counted.written != 0) {
+        counted_at = json_string(ctl_time_text(answer->counted.written, time));
+    }
     json_t *rest = json_pack(
-        "{s:b, s:o, s:o, s:s, s:b, s:o, s:o, s:b, s:o, s:s, s:s, s:o, s:s?}", "ok", answer->passes,
-        "policy", ctl_json_text(ctl->policy), "question", asked, "kind", kind_name(verdict->kind),
+        "{s:b, s:o, s:o, s:s?, s:o, s:o, s:s, s:b, s:o, s:o, s:b, s:o, s:s, s:s, s:o, s:s?}", "ok",
+        answer->passes, "limits", json_limits(answer), "counted_at", counted_at, "counted_trouble",
+        answer->counted_why.text[0] != '\0' ? answer->counted_why.text : NULL, "policy",
+        ctl_json_text(ctl->policy), "question", asked, "kind", kind_name(verdict->kind),
         "recipient_local", verdict->recipient_local, "checks", json_checks(answer), "door",
         json_verdict(answer, &answer->door), "door_asked", answer->door_asked, "observed", observed,
         "cause", row->cause, "remedy", row->remedy, "edit", json_edit(answer), "edit_refused",
@@ -453,7 +512,7 @@ int verb_explain(const struct ctl *ctl, int argc, char **argv)
                                                "(sekisho check)"
                                              : "");
     }
-    judge(&question, &opened, &answer);
+    judge(ctl, &question, &opened, &answer);
     if (ctl->json) {
         print_json(ctl, &question, &answer);
     } else {

@@ -8,7 +8,7 @@
 #include "core/decide.h"
 #include "core/policy_seal.h"
 #include "core/proof.h"
-#include "ctl.h"
+#include "counted.h"
 
 enum { COLUMNS_MOST = 12, TRIES_MOST = 3 };
 
@@ -30,7 +30,9 @@ enum kind {
     EDIT_IDENTITY_HOST,   /* identity_host: the login from here */
     EDIT_IDENTITY_SENDER, /* identity_sender: the login as this sender */
     EDIT_LOCAL_DOMAIN,    /* local_domain: the recipient's */
-    EDIT_OBSERVE          /* check_mode: the check that spoke */
+    EDIT_OBSERVE,         /* check_mode: the check that spoke */
+    EDIT_ALLOWED,         /* rate_limit: more is allowed by the row that spoke */
+    EDIT_LIFT             /* the block is lifted */
 };
 
 /* What may be tried for a reason, the narrowest first. */
@@ -47,6 +49,14 @@ static const unsigned char kinds[REASON_COUNT][TRIES_MOST] = {
     [REASON_HELO_OUR_NAME] = {EDIT_EXEMPT},
     [REASON_RELAY_DENIED] = {EDIT_CLIENT_HOST, EDIT_LOCAL_DOMAIN},
     [REASON_SPAM_TRAP] = {EDIT_EXEMPT},
+    [REASON_CLIENT_BLOCKED] = {EDIT_LIFT, EDIT_EXEMPT},
+    [REASON_IDENTITY_BLOCKED] = {EDIT_LIFT},
+    [REASON_RELAY_SUSPENDED] = {EDIT_LIFT},
+    [REASON_RATE_CLIENT] = {EDIT_ALLOWED, EDIT_EXEMPT},
+    [REASON_RATE_IDENTITY] = {EDIT_ALLOWED},
+    [REASON_RATE_SENDER] = {EDIT_ALLOWED},
+    [REASON_RATE_EVERYONE] = {EDIT_ALLOWED},
+    [REASON_RATE_LOGIN_WINDOW] = {EDIT_ALLOWED},
     [REASON_PASS_LOCAL] = {EDIT_IDENTITY_SHUT, EDIT_REJECT},
     [REASON_PASS_IDENTITY] = {EDIT_IDENTITY_SHUT, EDIT_REJECT},
     [REASON_PASS_CLIENT_HOST] = {EDIT_REJECT},
@@ -67,6 +77,8 @@ static const char *const cautions[] = {
     [EDIT_IDENTITY_SENDER] = "this login may then use this sender too",
     [EDIT_LOCAL_DOMAIN] = "only if mail for this domain belongs here",
     [EDIT_OBSERVE] = "what this check finds is then only recorded",
+    [EDIT_ALLOWED] = "for all whom the row names; sekisho usage reset lets one of them begin anew",
+    [EDIT_LIFT] = "what was counted still counts",
 };
 
 /* What the edits are made of. */
@@ -74,6 +86,7 @@ struct material {
     const struct facts *facts;
     const struct verdict *verdict;
     const struct policy *policy;
+    const struct counted *counted;
     char client[IP_TEXT];              /* "" when unknown */
     char login[ADDRESS_PATH_MOST + 1]; /* "" when there is none, or none that a row can hold */
     char sender[ADDRESS_FORM_ROOM];    /* user@domain, "" when there is none */
@@ -86,6 +99,8 @@ struct candidate {
     struct cell cells[COLUMNS_MOST];
     char names[128], values[CTL_SQL / 2], sql[CTL_SQL];
     bool fits;
+    bool counts;        /* changes what is counted, not a row that is read: */
+    struct usage usage; /* as it is then */
 };
 
 /* A row's cells before any is named: the defaults of policy.sql. */
@@ -192,6 +207,47 @@ static int64_t client_host_row(const struct material *material)
     return 0;
 }
 
+/* One more passes by the row that spoke. */
+static void allow_more(const struct material *material, struct candidate *candidate)
+{
+    const struct limit_seen *seen = &material->verdict->limit;
+
+    candidate->table = TABLE_NONE;
+    candidate->counts = true;
+    candidate->usage = material->counted->usage;
+    candidate->fits = seen->rule.table == TABLE_RATE_LIMIT;
+    for (size_t i = 0; i < candidate->usage.limits; i++) {
+        struct limit_use *use = &candidate->usage.limit[i];
+        if (use->limit.rule.row == seen->rule.row) {
+            use->limit.allowed = use->count + 1;
+            use->wait = 0;
+        }
+    }
+    snprintf(candidate->sql, sizeof candidate->sql,
+             "UPDATE rate_limit SET allowed=%" PRIu64 " WHERE id=%" PRId64 ";", seen->count + 1,
+             seen->rule.row);
+}
+
+static void lift(const struct material *material, struct candidate *candidate)
+{
+    char subject[SUBJECT_TEXT];
+    enum reason reason = material->verdict->reason;
+
+    counted_subject(material->counted, reason, subject);
+    candidate->table = TABLE_NONE;
+    candidate->counts = true;
+    candidate->usage = material->counted->usage;
+    candidate->fits = subject[0] != '\0' && strpbrk(subject, " '\"\\$`!*?[]<>|;&(){}~#") == NULL;
+    if (reason == REASON_IDENTITY_BLOCKED) {
+        candidate->usage.identity.blocked = false;
+    } else if (strncmp(subject, "relay:", 6) == 0) {
+        candidate->usage.relay.blocked = false;
+    } else {
+        candidate->usage.client.blocked = false;
+    }
+    snprintf(candidate->sql, sizeof candidate->sql, "sekisho block lift %s", subject);
+}
+
 static void make(const struct material *material, enum kind kind, struct candidate *candidate)
 {
     static const enum table tables[] = {
@@ -209,6 +265,8 @@ static void make(const struct material *material, enum kind kind, struct candida
         [EDIT_IDENTITY_SENDER] = TABLE_IDENTITY_SENDER,
         [EDIT_LOCAL_DOMAIN] = TABLE_LOCAL_DOMAIN,
         [EDIT_OBSERVE] = TABLE_CHECK_MODE,
+        [EDIT_ALLOWED] = TABLE_RATE_LIMIT,
+        [EDIT_LIFT] = TABLE_CLIENT_HOST,
     };
     struct rule rule = material->verdict->rule;
     int64_t row;
@@ -267,6 +325,12 @@ static void make(const struct material *material, enum kind kind, struct candida
         row_text(candidate, "identity", material->login);
         row_text(candidate, "sender", material->sender);
         break;
+    case EDIT_ALLOWED:
+        allow_more(material, candidate);
+        return;
+    case EDIT_LIFT:
+        lift(material, candidate);
+        return;
     case EDIT_LOCAL_DOMAIN:
         row_text(candidate, "domain", material->domain);
         break;
@@ -287,10 +351,9 @@ static void make(const struct material *material, enum kind kind, struct candida
 
 /* Judges again by the same tables and one row more. STATUS_BAD: the policy would be refused. */
 static enum status try_row(const struct ctl_policy *opened, const struct facts *facts,
-                           const struct candidate *candidate, struct verdict *after,
-                           struct why *why)
+                           const struct usage *usage, const struct candidate *candidate,
+                           struct verdict *after, struct why *why)
 {
-    static const struct usage usage;
     struct policy_build *build = NULL;
     struct policy *policy = NULL;
     enum status status = policydb_read(opened->db, NULL, NULL, &build, why);
@@ -305,7 +368,7 @@ static enum status try_row(const struct ctl_policy *opened, const struct facts *
         status = proof_run(policy, NULL, NULL, NULL, why);
     }
     if (status == STATUS_OK) {
-        decide(policy, facts, &usage, after);
+        decide(policy, facts, usage, after);
     }
     policy_free(policy);
     policy_build_free(build);
@@ -357,7 +420,8 @@ static void gather(const struct ctl_policy *opened, const struct facts *facts,
 }
 
 enum status ctl_edit_find(const struct ctl_policy *opened, const struct facts *facts,
-                          const struct verdict *verdict, struct ctl_edit *edit, struct why *why)
+                          const struct counted *counted, const struct verdict *verdict,
+                          struct ctl_edit *edit, struct why *why)
 {
     struct material material;
     struct candidate candidate;
@@ -365,6 +429,7 @@ enum status ctl_edit_find(const struct ctl_policy *opened, const struct facts *f
     enum status found = STATUS_BAD;
 
     gather(opened, facts, verdict, &material);
+    material.counted = counted;
     memset(edit, 0, sizeof *edit);
     why->text[0] = '\0';
     for (size_t n = 0; n < TRIES_MOST; n++) {
@@ -376,8 +441,12 @@ enum status ctl_edit_find(const struct ctl_policy *opened, const struct facts *f
         if (!candidate.fits || utf8 == NULL) {
             continue;
         }
-        if (candidate.table != TABLE_NONE) {
-            enum status status = try_row(opened, facts, &candidate, &after, &refusal);
+        bool tried = candidate.table != TABLE_NONE || candidate.counts;
+        if (candidate.counts) {
+            decide(opened->policy, facts, &candidate.usage, &after);
+        } else if (tried) {
+            enum status status =
+                try_row(opened, facts, &counted->usage, &candidate, &after, &refusal);
             if (status == STATUS_BROKEN) {
                 *why = refusal;
                 return status;
@@ -389,16 +458,16 @@ enum status ctl_edit_find(const struct ctl_policy *opened, const struct facts *f
                 }
                 continue;
             }
-            if (after.action == verdict->action && after.reason == verdict->reason) {
-                continue;
-            }
         }
-        bool whole = candidate.table != TABLE_NONE &&
-                     (after.action == ACTION_PASS) != (verdict->action == ACTION_PASS);
+        if (tried && after.action == verdict->action && after.reason == verdict->reason) {
+            continue;
+        }
+        bool whole = tried && (after.action == ACTION_PASS) != (verdict->action == ACTION_PASS);
         if (found != STATUS_OK || whole) {
             snprintf(edit->sql, sizeof edit->sql, "%s", candidate.sql);
             edit->caution = cautions[kind];
-            edit->tried = candidate.table != TABLE_NONE;
+            edit->tried = tried;
+            edit->command = kind == EDIT_LIFT;
             edit->after = after;
             found = STATUS_OK;
         }

@@ -7,7 +7,7 @@
 #include "core/decide.h"
 #include "core/proof.h"
 #include "core/reply.h"
-#include "ctl.h"
+#include "counted.h"
 
 enum { TEXTS_ROOM = 8192, SHOWN_ROOM = 4 * DECISION_TEXT + 64, TEXTS = 15 };
 
@@ -26,6 +26,7 @@ struct today {
     struct facts facts;
     struct verdict verdict;
     bool same, cut, edit_found;
+    struct counted counted; /* as it was then */
     struct ctl_edit edit;
     struct why edit_why;
 };
@@ -117,7 +118,6 @@ static bool is_cut(const struct kept_text *kept)
 
 static void judge(const struct ctl *ctl, const struct decision *decision, struct today *today)
 {
-    static const struct usage usage;
     struct facts *facts = &today->facts;
     enum status status = ctl_policy_open(ctl->policy, ctl->now.wall, &today->opened, &today->why);
 
@@ -140,15 +140,16 @@ static void judge(const struct ctl *ctl, const struct decision *decision, struct
     facts->login = decision->login.text;
     facts->sender = decision->sender.text;
     facts->recipient = decision->recipient.text;
-    decide(today->opened.policy, facts, &usage, &today->verdict);
+    counted_recorded(today->opened.policy, facts, decision, &today->counted);
+    decide(today->opened.policy, facts, &today->counted.usage, &today->verdict);
     today->judged = true;
     today->same = today->verdict.action == decision->verdict.action &&
                   today->verdict.reason == decision->verdict.reason;
     today->cut = is_cut(&decision->client_name) || is_cut(&decision->helo) ||
                  is_cut(&decision->host) || is_cut(&decision->login) || is_cut(&decision->sender) ||
                  is_cut(&decision->recipient);
-    today->edit_found = ctl_edit_find(&today->opened, facts, &today->verdict, &today->edit,
-                                      &today->edit_why) == STATUS_OK;
+    today->edit_found = ctl_edit_find(&today->opened, facts, &today->counted, &today->verdict,
+                                      &today->edit, &today->edit_why) == STATUS_OK;
 }
 
 /* Blocks and counts are of the moment. */
@@ -161,14 +162,14 @@ static const char *today_caution(const struct decision *decision, const struct t
     case REASON_CLIENT_BLOCKED:
     case REASON_IDENTITY_BLOCKED:
     case REASON_RELAY_SUSPENDED:
-        return "judged as if nobody were blocked: sekisho block list";
+        return "as if the block were still there: sekisho block list";
     case REASON_GATEWAY_SUSPECTED:
     case REASON_RATE_CLIENT:
     case REASON_RATE_IDENTITY:
     case REASON_RATE_SENDER:
     case REASON_RATE_EVERYONE:
     case REASON_RATE_LOGIN_WINDOW:
-        return "judged as if nothing were counted: sekisho usage";
+        return "with the counts of then; those of now: sekisho usage";
     case REASON_NO_POLICY:
     case REASON_NO_RECORD:
     case REASON_TOO_MANY_RECIPIENTS:
@@ -327,10 +328,11 @@ static json_t *json_today(const struct decision *decision, const struct today *t
         return json_pack("{s:b, s:s}", "judged", 0, "error", today->why.text);
     }
     if (today->edit_found) {
-        change = json_pack("{s:o, s:s, s:b, s:s?, s:s?}", "sql", ctl_json_text(edit->sql),
-                           "caution", edit->caution, "tried", edit->tried, "then_action",
-                           edit->tried ? action_name(edit->after.action) : NULL, "then_reason",
-                           edit->tried ? reason_row(edit->after.reason)->name : NULL);
+        change =
+            json_pack("{s:o, s:s, s:b, s:s?, s:s?}", edit->command ? "command" : "sql",
+                      ctl_json_text(edit->sql), "caution", edit->caution, "tried", edit->tried,
+                      "then_action", edit->tried ? action_name(edit->after.action) : NULL,
+                      "then_reason", edit->tried ? reason_row(edit->after.reason)->name : NULL);
     }
     return json_pack(
         "{s:b, s:b, s:s, s:s, s:o, s:s, s:o, s:s?}", "judged", 1, "same", today->same, "action",

@@ -7,7 +7,7 @@
 
 #include "core/ledger.h"
 #include "core/policy_limit.h"
-#include "ctl.h"
+#include "counted.h"
 
 #define USAGE "usage takes nothing, or one SUBJECT as usage shows it, or reset SUBJECT"
 
@@ -98,21 +98,6 @@ static bool take(void *context, const struct ledger_row *row)
     return true;
 }
 
-/* The daemon's clock now: "LEDGER_MS WALL_MS" as it wrote them down last. -1: it has not. */
-static int64_t ledger_clock(const char *text, int64_t wall, int64_t *written)
-{
-    char *end;
-    int64_t ledger = strtoll(text, &end, 10);
-
-    *written = 0;
-    if (end == text || *end != ' ' || ledger < 0) {
-        return -1;
-    }
-    *written = strtoll(end + 1, NULL, 10);
-    int64_t since = wall > *written ? wall - *written : 0;
-    return ledger > INT64_MAX - since ? -1 : ledger + since;
-}
-
 /* -- the answer ----------------------------------------------------------------------------- */
 
 static void print_text(const struct tally *tally, const char *subject)
@@ -201,7 +186,7 @@ static int show(const struct ctl *ctl, const char *subject)
     struct statedb *db = NULL;
     struct subjects subjects;
     struct why why = {""};
-    char canonical[SUBJECT_TEXT], clock[64] = "";
+    char canonical[SUBJECT_TEXT];
     enum status status;
     int64_t written = 0;
     bool relay;
@@ -229,8 +214,7 @@ static int show(const struct ctl *ctl, const char *subject)
             !relay) {
             tally->subject = canonical;
         }
-        status = statedb_value(db, "clock", clock, sizeof clock, &why);
-        tally->now = ledger_clock(clock, ctl->now.wall, &written);
+        status = counted_clock(db, ctl->now.wall, &tally->now, &written, &why);
     }
     if (status == STATUS_OK) {
         status = statedb_counters(db, take, tally, &why);

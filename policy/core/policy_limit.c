@@ -298,6 +298,28 @@ size_t policy_limits(const struct policy *policy, const struct subjects *subject
     return count;
 }
 
+void policy_limits_of(const struct policy *policy, const struct subjects *subjects, enum post post,
+                      bool local, const bool charged[DIRECTION_COUNT], struct usage *usage)
+{
+    struct limit limits[LIMITS_MOST];
+    size_t count = policy_limits(policy, subjects, limits);
+
+    usage->limits = 0;
+    for (size_t i = 0; i < count; i++) {
+        const struct limit *limit = &limits[i];
+        bool refusals = limit->counts == COUNTS_REFUSALS;
+        bool same =
+            limit->direction == DIRECTION_ANY || (limit->direction == DIRECTION_IN) == local;
+        if (!same || (post == POST_DOOR && !refusals)) {
+            continue;
+        }
+        struct limit_use *use = &usage->limit[usage->limits++];
+        *use = (struct limit_use){.limit = *limit};
+        use->asked = !refusals && !(limit->counts == COUNTS_MESSAGES && charged != NULL &&
+                                    charged[limit->direction]);
+    }
+}
+
 bool policy_limit_named(const struct policy *policy, uint64_t group, uint64_t allowed,
                         struct limit *limit, const char **name)
 {

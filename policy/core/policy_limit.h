@@ -46,6 +46,12 @@ enum status subject_parse(const struct policy *policy, const char *text, struct 
 size_t policy_limits(const struct policy *policy, const struct subjects *subjects,
                      struct limit limits[LIMITS_MOST]);
 
+/* Of those the ones that a recipient is asked or charged for, into usage->limit, with `asked`: of
+ * its direction (local: in), and at the permit door those on refusals only. charged: by direction,
+ * whether its message has been charged already; NULL = it has not. */
+void policy_limits_of(const struct policy *policy, const struct subjects *subjects, enum post post,
+                      bool local, const bool charged[DIRECTION_COUNT], struct usage *usage);
+
 /* Which limit a group counts for: a row that has it, with this `allowed` if
  * there is one, and the rule's name (the policy's).
  * False: no row has it. */

@@ -171,20 +171,13 @@ struct passage {
     struct block block;
 };
 
-static bool of_direction(enum direction direction, bool local)
-{
-    return direction == DIRECTION_ANY || (direction == DIRECTION_IN) == local;
-}
-
 /* Which limits there are, and their keys: under the lock, since a state directory that comes late
  * brings another key for the hashes. */
 static void find_limits(struct passage *passage)
 {
     const struct facts *facts = passage->question->facts;
     enum check_mode mode = policy_check_mode(passage->policy, CHECK_RATE, NULL);
-    struct limit limits[LIMITS_MOST];
     struct usage *usage = &passage->usage;
-    size_t count = 0;
 
     memset(usage, 0, offsetof(struct usage, limit));
     policy_subjects(passage->policy, facts, passage->judgement.kind, passage->judgement.sender,
@@ -192,21 +185,13 @@ static void find_limits(struct passage *passage)
     hash_subjects(passage->book, &passage->subjects, &passage->hashes);
     passage->shadow = mode == MODE_OBSERVE;
     if (mode != MODE_OFF) {
-        count = policy_limits(passage->policy, &passage->subjects, limits);
+        policy_limits_of(passage->policy, &passage->subjects, facts->post, passage->judgement.local,
+                         passage->message != NULL ? passage->message->charged : NULL, usage);
     }
-    for (size_t i = 0; i < count; i++) {
-        const struct limit *limit = &limits[i];
-        bool refusals = limit->counts == COUNTS_REFUSALS;
-        if (!of_direction(limit->direction, passage->judgement.local) ||
-            (facts->post == POST_DOOR && !refusals)) {
-            continue;
-        }
-        struct limit_use *use = &usage->limit[usage->limits];
+    for (size_t i = 0; i < usage->limits; i++) {
+        const struct limit *limit = &usage->limit[i].limit;
         uint64_t group = passage->shadow ? ~limit->group : limit->group;
-        *use = (struct limit_use){.limit = *limit};
-        use->asked = !refusals && !(limit->counts == COUNTS_MESSAGES && passage->message != NULL &&
-                                    passage->message->charged[limit->direction]);
-        passage->key[usage->limits++] =
+        passage->key[i] =
             key_of(passage->book, group, limit->seconds, passage->hashes.subject[limit->subject]);
     }
 }

@@ -541,6 +541,9 @@ static enum status put_counters(struct recorder *recorder, struct moment now, si
         } else if (status == STATUS_OK) {
             status = put_number(recorder, "counters_record", recorder->counting_last, why);
         }
+        if (status == STATUS_OK && count == 0) {
+            status = put_number(recorder, "counters_at", (uint64_t)now.wall, why);
+        }
         if (status == STATUS_OK) {
             status = put_clock(recorder, now, why);
         }

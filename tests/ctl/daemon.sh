@@ -71,6 +71,12 @@ run explain "$number"; expect "explain NUMBER" 0 "#$number of" "client 203.0.113
 run log --client 203.0.113.7 --last 1; expect "log" 0 "#$number" "reject relay-denied" "client=203.0.113.7"
 run log --client 203.0.113.8; expect "log finds nothing" 1
 
+run explain --client 203.0.113.7 --from a@far.example --to taro@example.jp
+expect "explain a blocked client" 1 "refuses: client-blocked, read rate_limit 4" "21 of 20 refusals" \
+    "edit    sekisho block lift client:203.0.113.7" "then: accept, pass-local"
+run explain --client 203.0.113.7 --from a@far.example --to taro@example.jp --at 2026-11-24T03:00:00Z
+expect "explain at another time" 0 "judged as if nothing were counted" '!21 of 20'
+
 # killed at once after it was blocked: the block is there again
 kill -9 "$daemon"; wait "$daemon" 2>/dev/null
 start
@@ -91,6 +97,35 @@ run block lift identity:taro; expect "deleted in the shell, it is over" 1 "was n
 
 run usage reset client:203.0.113.7; expect "reset" 0 "set to nothing"
 run usage; expect "after the reset" 0 '!203.0.113.7'
+
+# a limit: what it says, when it was met and now
+sqlite3 "$work/policy.db" "UPDATE rate_limit SET allowed=2 WHERE id=1" || exit 1
+sleep 2.2
+said=$(PYTHONPATH="$(dirname "$0")/../milter" timeout 20 python3 - "$work/milter.sock" <<'END'
+import sys, wire
+milter = wire.Milter(sys.argv[1])
+milter.connect("198.51.100.9")
+milter.helo()
+for n in range(3):
+    milter.mail(b"<taro@example.jp>", login="taro")
+    print(*milter.rcpt(b"<friend%d@far.example>" % n))
+    print(*milter.end({"i": "QUEUE%d" % n}))
+END
+) status=$?
+expect "two of three" 0 "pass" "450 4.7.1" "rate-identity #"
+number=${said##*\#} number=${number%%]*}
+sleep 2.2
+run explain "$number"
+expect "explain a limit that spoke" 0 "identity:taro: 2 of 2 recipients" "today   the same" \
+    "UPDATE rate_limit SET allowed=3 WHERE id=1;" "then: accept, pass-identity"
+run usage; expect "two are counted" 0 "identity:taro  2 of 2 recipients"
+run explain --client 198.51.100.9 --login taro --from taro@example.jp --to friend@far.example
+expect "explain a limit that would speak" 1 "defers: rate-identity" "2 of 2 recipients" "the next in" \
+    "UPDATE rate_limit SET allowed=3 WHERE id=1;" "then: accept, pass-identity"
+run --json explain --client 198.51.100.9 --login taro --from taro@example.jp --to friend@far.example
+expect "explain in JSON" 1 '"counts": "recipients"' '"count": 2' '"counted": true'
+run explain --client 198.51.100.9 --login hanako --from hanako@example.jp --to friend@far.example
+expect "another login" 0 "identity:hanako: 0 of 2 recipients"
 
 kill "$daemon"; wait "$daemon"; status=$? said=; daemon=
 expect "the daemon ends" 0
