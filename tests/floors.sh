@@ -33,6 +33,7 @@ floor()
     live/keeper) echo 23 ;;
     live/engine) echo 24 ;;
     log | listen | session | ctl) echo 30 ;;
+    counted) echo 31 ;;
     permit | callbacks) echo 31 ;;
     *) echo 99 ;;
     esac
