@@ -298,7 +298,7 @@ enum ctl_asked ctl_ask(const struct ctl *ctl, struct statedb *db, struct statedb
     return CTL_ASKED_SILENT;
 }
 
-int ctl_ask_print(const struct ctl *ctl, struct statedb_request *request)
+int ctl_ask_print(const struct ctl *ctl, struct statedb_request *request, bool leave)
 {
     char text[2048];
     struct statedb *db = NULL;
@@ -308,16 +308,15 @@ int ctl_ask_print(const struct ctl *ctl, struct statedb_request *request)
     if (status != STATUS_OK) {
         return ctl_fail(ctl, CTL_UNREACHABLE, "%s", why.text);
     }
-    enum ctl_asked asked = ctl_ask(ctl, db, request, true, &why);
+    enum ctl_asked asked = ctl_ask(ctl, db, request, leave, &why);
     statedb_close(db);
     switch (asked) {
     case CTL_ASKED_ANSWERED:
         break;
     case CTL_ASKED_NO_DAEMON:
-        return ctl_fail(ctl, CTL_UNREACHABLE,
-                        "no daemon runs with %s; the request waits there and will be done when the "
-                        "daemon starts",
-                        ctl->state);
+        return ctl_fail(ctl, CTL_UNREACHABLE, "no daemon runs with %s; %s", ctl->state,
+                        leave ? "the request waits there and will be done when the daemon starts"
+                              : "nothing was done");
     case CTL_ASKED_SILENT:
         return ctl_fail(ctl, CTL_UNREACHABLE,
                         "the daemon runs, but has not answered in %d seconds; the request was "

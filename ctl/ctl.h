@@ -33,7 +33,7 @@ struct ctl {
 typedef int ctl_verb(const struct ctl *ctl, int argc, char **argv);
 
 ctl_verb verb_init, verb_check, verb_explain, verb_prove, verb_status, verb_log, verb_block,
-    verb_usage;
+    verb_usage, verb_window;
 
 /* -- output --------------------------------------------------------------------------------- */
 
@@ -108,8 +108,8 @@ enum ctl_asked {
  * for the next one to do. */
 enum ctl_asked ctl_ask(const struct ctl *ctl, struct statedb *db, struct statedb_request *request,
                        bool leave, struct why *why);
-/* Opens the state, asks, and prints what came of it. Returns how the tool ends. */
-int ctl_ask_print(const struct ctl *ctl, struct statedb_request *request);
+/* Opens the state, asks, and prints what came of it. Returns how the tool ends. leave as above. */
+int ctl_ask_print(const struct ctl *ctl, struct statedb_request *request, bool leave);
 
 /* Everything that is kept of a decision; what is not known is null. */
 json_t *ctl_json_decision(const struct statedb_decision *stored);

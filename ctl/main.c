@@ -15,7 +15,7 @@ static const struct {
     {"init", verb_init, "--domain D ... [--hostname H]: make a new policy"},
     {"check", verb_check, "would this policy load? every bad row, by table and row"},
     {"explain", verb_explain,
-     "--client IP [--helo NAME] [--login L] --from S --to R [--at TIME]\n"
+     "--client IP [--helo NAME] [--login L | --window L] --from S --to R [--at TIME]\n"
      "           [--listener IP] [--host NAME]: how it would be judged, check by check; or NUMBER, "
      "or REASON"},
     {"prove", verb_prove, "the open-relay battery against this policy"},
@@ -27,6 +27,10 @@ static const struct {
     {"block", verb_block,
      "list | add SUBJECT [--for 1h] [--note TEXT] | lift SUBJECT: who is refused for a time;\n"
      "           SUBJECT is client:IP, identity:NAME or relay:IP"},
+    {"window", verb_window,
+     "open IP --login L [--for 30s] | close IP | list: a login window (POP-before-SMTP), off "
+     "unless\n"
+     "           the setting login_window_seconds says how long"},
     {"usage", verb_usage, "[SUBJECT] | reset SUBJECT: how near to which limit"},
     {"status", verb_status, "does the daemon run, which policy is in force, what was refused"},
 };

@@ -187,7 +187,7 @@ static int block_ask(const struct ctl *ctl, int argc, char **argv)
     }
     snprintf(request.verb, sizeof request.verb, "%s", argv[0]);
     snprintf(request.subject, sizeof request.subject, "%s", argv[optind]);
-    return ctl_ask_print(ctl, &request);
+    return ctl_ask_print(ctl, &request, true);
 }
 
 int verb_block(const struct ctl *ctl, int argc, char **argv)

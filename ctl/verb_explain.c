@@ -13,12 +13,13 @@
 enum { SHOWN_ROOM = 1400 };
 
 #define USAGE                                                                                      \
-    "explain takes --client IP [--helo NAME] [--login L] --from S --to R [--at TIME] "             \
+    "explain takes --client IP [--helo NAME] [--login L | --window L] --from S --to R [--at "      \
+    "TIME] "                                                                                       \
     "[--listener IP] [--host NAME], or a NUMBER, or a REASON"
 
 /* What was asked on the command line. */
 struct question {
-    const char *client, *helo, *login, *from, *to, *at, *listener, *host;
+    const char *client, *helo, *login, *window, *from, *to, *at, *listener, *host;
     struct facts facts;
     int64_t wall;
 };
@@ -99,15 +100,12 @@ static struct text text_of(const char *text)
 /* The options; CTL_YES, or what ctl_fail said. */
 static int read_question(const struct ctl *ctl, int argc, char **argv, struct question *question)
 {
-    static const struct option known[] = {{"client", required_argument, NULL, 'c'},
-                                          {"helo", required_argument, NULL, 'h'},
-                                          {"login", required_argument, NULL, 'l'},
-                                          {"from", required_argument, NULL, 'f'},
-                                          {"to", required_argument, NULL, 't'},
-                                          {"at", required_argument, NULL, 'a'},
-                                          {"listener", required_argument, NULL, 'i'},
-                                          {"host", required_argument, NULL, 'n'},
-                                          {NULL, 0, NULL, 0}};
+    static const struct option known[] = {
+        {"client", required_argument, NULL, 'c'}, {"helo", required_argument, NULL, 'h'},
+        {"login", required_argument, NULL, 'l'},  {"window", required_argument, NULL, 'w'},
+        {"from", required_argument, NULL, 'f'},   {"to", required_argument, NULL, 't'},
+        {"at", required_argument, NULL, 'a'},     {"listener", required_argument, NULL, 'i'},
+        {"host", required_argument, NULL, 'n'},   {NULL, 0, NULL, 0}};
     int letter;
 
     opterr = 0;
@@ -115,6 +113,7 @@ static int read_question(const struct ctl *ctl, int argc, char **argv, struct qu
         const char **to = letter == 'c'   ? &question->client
                           : letter == 'h' ? &question->helo
                           : letter == 'l' ? &question->login
+                          : letter == 'w' ? &question->window
                           : letter == 'f' ? &question->from
                           : letter == 't' ? &question->to
                           : letter == 'a' ? &question->at
@@ -136,6 +135,10 @@ static int read_question(const struct ctl *ctl, int argc, char **argv, struct qu
                         : question->from == NULL ? "--from (the empty sender is '<>')"
                                                  : "--to",
                         USAGE);
+    }
+    if (question->login != NULL && question->window != NULL) {
+        return ctl_fail(ctl, CTL_USAGE,
+                        "--login and --window: a login wins over a window, say one");
     }
     question->facts.client_known = ip_parse(question->client, &question->facts.client);
     if (!question->facts.client_known && strcmp(question->client, "unknown") != 0) {
@@ -172,7 +175,10 @@ static void judge(const struct ctl *ctl, struct question *question, const struct
     facts->client_name = text_of("");
     facts->helo = text_of(question->helo != NULL ? question->helo : "");
     facts->host = text_of(question->host != NULL ? question->host : "");
-    facts->login = text_of(question->login != NULL ? question->login : "");
+    facts->window = question->window != NULL;
+    facts->login = text_of(question->login != NULL    ? question->login
+                           : question->window != NULL ? question->window
+                                                      : "");
     facts->sender = text_of(question->from);
     facts->recipient = text_of(question->to);
     facts->post = POST_MILTER;
@@ -326,7 +332,10 @@ static void print_text(const struct ctl *ctl, const struct question *question,
     printf(", HELO %s", question->facts.helo.size > 0
                             ? ctl_plain(question->facts.helo.bytes, helo, sizeof helo)
                             : "not said");
-    printf(", %s%s", question->facts.login.size > 0 ? "login " : "no login",
+    printf(", %s%s",
+           question->facts.login.size == 0 ? "no login"
+           : question->facts.window        ? "no login but the window of "
+                                           : "login ",
            ctl_plain(question->facts.login.bytes, login, sizeof login));
     printf(", from %s to %s\n",
            question->from[0] != '\0' ? ctl_plain(question->from, from, sizeof from) : "<>",
@@ -450,12 +459,13 @@ static void print_json(const struct ctl *ctl, const struct question *question,
     if (question->facts.client_known) {
         ip_text(&question->facts.client, client);
     }
-    json_t *asked = json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:s?, s:s}", "client", client, "helo",
-                              ctl_json_text(question->facts.helo.bytes), "login",
-                              ctl_json_text(question->facts.login.bytes), "from",
-                              ctl_json_text(question->from), "to", ctl_json_text(question->to),
-                              "host", ctl_json_text(question->facts.host.bytes), "listener",
-                              question->listener, "at", ctl_time_text(question->wall, time));
+    json_t *asked =
+        json_pack("{s:s, s:o, s:o, s:b, s:o, s:o, s:o, s:s?, s:s}", "client", client, "helo",
+                  ctl_json_text(question->facts.helo.bytes), "login",
+                  ctl_json_text(question->facts.login.bytes), "window", question->facts.window,
+                  "from", ctl_json_text(question->from), "to", ctl_json_text(question->to), "host",
+                  ctl_json_text(question->facts.host.bytes), "listener", question->listener, "at",
+                  ctl_time_text(question->wall, time));
     json_t *whole = json_verdict(answer, verdict);
     json_t *observed = json_null();
     if (verdict->observed) {

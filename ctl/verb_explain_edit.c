@@ -288,7 +288,7 @@ static void make(const struct material *material, enum kind kind, struct candida
     case EDIT_REJECT:
         row_text(candidate, "range", material->client);
         row_text(candidate, "verdict", kind == EDIT_ACCEPT ? "accept" : "reject");
-        if (material->facts->login.size > 0) {
+        if (material->facts->login.size > 0 && !material->facts->window) {
             row_text(candidate, "applies_to", "everyone");
         }
         break;

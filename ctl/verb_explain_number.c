@@ -9,7 +9,7 @@
 #include "core/reply.h"
 #include "counted.h"
 
-enum { TEXTS_ROOM = 8192, SHOWN_ROOM = 4 * DECISION_TEXT + 64, TEXTS = 15 };
+enum { TEXTS_ROOM = 8192, SHOWN_ROOM = 4 * DECISION_TEXT + 64, TEXTS = 16 };
 
 /* A decision with texts of its own, each ended by NUL. */
 struct recorded {
@@ -49,7 +49,8 @@ static bool keep(void *context, const struct statedb_decision *stored)
                                        &decision->subject[SUBJECT_CLIENT],
                                        &decision->subject[SUBJECT_IDENTITY],
                                        &decision->subject[SUBJECT_SENDER],
-                                       &decision->subject[SUBJECT_EVERYONE]};
+                                       &decision->subject[SUBJECT_EVERYONE],
+                                       &decision->subject[SUBJECT_WINDOW]};
     size_t used = 0;
 
     recorded->stored = *stored;
@@ -138,6 +139,7 @@ static void judge(const struct ctl *ctl, const struct decision *decision, struct
     facts->helo = decision->helo.text;
     facts->host = decision->host.text;
     facts->login = decision->login.text;
+    facts->window = decision->verdict.kind == KIND_WINDOW;
     facts->sender = decision->sender.text;
     facts->recipient = decision->recipient.text;
     counted_recorded(today->opened.policy, facts, decision, &today->counted);
@@ -273,7 +275,8 @@ static void print_text(const struct statedb_decision *stored, const struct today
     printf("client %s", client);
     print_fact(", named ", &decision->client_name, "");
     print_fact(", HELO ", &decision->helo, ", HELO not said");
-    print_fact(", login ", &decision->login, ", no login");
+    print_fact(verdict->kind == KIND_WINDOW ? ", no login but the window of " : ", login ",
+               &decision->login, ", no login");
     print_fact(", from ", &decision->sender, ", from <>");
     print_fact(" to ", &decision->recipient, " to nobody");
     printf("\njudged as %s to a recipient %s, at the %s", kind_name(verdict->kind),

@@ -249,7 +249,7 @@ int verb_usage(const struct ctl *ctl, int argc, char **argv)
                             sizeof request.subject - 1);
         }
         memcpy(request.subject, argv[2], strlen(argv[2]) + 1);
-        return ctl_ask_print(ctl, &request);
+        return ctl_ask_print(ctl, &request, true);
     }
     if (argc > 2 || (argc == 2 && (strcmp(argv[1], "reset") == 0 || argv[1][0] == '-'))) {
         return ctl_fail(ctl, CTL_USAGE, USAGE);

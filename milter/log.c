@@ -293,7 +293,9 @@ void log_decision(const char *where, const char *session, const char *queue,
     add_pair(&line, " kind=", kind_name(verdict->kind));
     add_pair(&line, " client=", client);
     add_field(&line, " helo=\"", facts->helo);
-    add_field(&line, " login=\"", facts->login);
+    add_field(&line, " login=\"",
+              verdict->kind == KIND_WINDOW ? (struct text){judged->window, strlen(judged->window)}
+                                           : facts->login);
     add_field(&line, " from=\"", facts->sender);
     add_field(&line, " to=\"", facts->recipient);
     add_word(&line, " policy=");

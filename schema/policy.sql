@@ -557,6 +557,7 @@ CREATE TABLE rate_limit (
     -- which the most specific who speaks.
     name TEXT NOT NULL, -- of the rule: it stands in log and report
     subject TEXT NOT NULL, -- whose messages are counted: each client, identity, sender; or everyone
+        -- login-window: each client while it sends by a login window, and there only
     who TEXT NOT NULL ON CONFLICT REPLACE DEFAULT '*',
         -- which of them: * all; a range, a login, user@example.jp or @example.jp
     counts TEXT NOT NULL, -- messages, recipients or refusals
@@ -575,16 +576,16 @@ CREATE TABLE rate_limit (
         CHECK (typeof(name) = 'text' AND length(CAST(name AS BLOB)) BETWEEN 1 AND 100
             AND instr(CAST(name AS BLOB), x'00') = 0 AND name = trim(name)
             AND name NOT GLOB '*[' || char(1) || '-' || char(31) || char(127) || ']*'),
-    CONSTRAINT "subject: write client, identity, sender or everyone"
-        CHECK (subject IN ('client', 'identity', 'sender', 'everyone')),
+    CONSTRAINT "subject: write client, identity, sender, login-window or everyone"
+        CHECK (subject IN ('client', 'identity', 'sender', 'login-window', 'everyone')),
     CONSTRAINT "who: write *, a range, a login or an address, without spaces at its ends"
         CHECK (typeof(who) = 'text' AND length(CAST(who AS BLOB)) BETWEEN 1 AND 320
             AND instr(CAST(who AS BLOB), x'00') = 0 AND who = trim(who)
             AND who NOT GLOB '*[' || char(1) || '-' || char(31) || char(127) || ']*'),
     CONSTRAINT "who: for everyone there is only *"
         CHECK (subject <> 'everyone' OR who = '*'),
-    CONSTRAINT "who: for a client write a range or *"
-        CHECK (subject <> 'client' OR who = '*' OR who NOT GLOB '*[^0-9A-Fa-f:./-]*'),
+    CONSTRAINT "who: for a client or login-window write a range or *"
+        CHECK (subject NOT IN ('client', 'login-window') OR who = '*' OR who NOT GLOB '*[^0-9A-Fa-f:./-]*'),
     CONSTRAINT "who: for a sender write user@example.jp, @example.jp or *"
         CHECK (subject <> 'sender' OR who = '*' OR who GLOB '*@?*' AND who NOT GLOB '*@*@*'
             AND who NOT GLOB '*[*<> "]*'),
@@ -635,12 +636,12 @@ CREATE TABLE setting (
     note TEXT NOT NULL ON CONFLICT REPLACE DEFAULT '', -- for you; the program shows it
     id INTEGER PRIMARY KEY AUTOINCREMENT, -- leave it out: given by itself, never given twice
     UNIQUE (name),
-    CONSTRAINT "name: not a setting; there are mode, help_url, login_realm, login_domain, recipient_delimiter, client_prefix_ipv4, client_prefix_ipv6, client_host_most, client_host_most_ipv6, retention, login_window, login_window_seconds, report_address, recipients_most, ring_size, keys_most, block_longest"
+    CONSTRAINT "name: not a setting; there are mode, help_url, login_realm, login_domain, recipient_delimiter, client_prefix_ipv4, client_prefix_ipv6, client_host_most, client_host_most_ipv6, retention, login_window_seconds, report_address, recipients_most, ring_size, keys_most, block_longest"
         CHECK (name IN (
             'mode', 'help_url', 'login_realm', 'login_domain', 'recipient_delimiter',
             'client_prefix_ipv4', 'client_prefix_ipv6', 'client_host_most',
-            'client_host_most_ipv6', 'retention', 'login_window',
-            'login_window_seconds', 'report_address', 'recipients_most', 'ring_size',
+            'client_host_most_ipv6', 'retention', 'login_window_seconds',
+            'report_address', 'recipients_most', 'ring_size',
             'keys_most', 'block_longest')),
     CONSTRAINT "value: write text"
         CHECK (typeof(value) = 'text' AND instr(CAST(value AS BLOB), x'00') = 0),
@@ -670,8 +671,8 @@ CREATE TABLE setting (
     CONSTRAINT "value: write a whole number in digits"
         CHECK (value = CAST(CAST(value AS INTEGER) AS TEXT) OR name NOT IN (
             'client_prefix_ipv4', 'client_prefix_ipv6', 'client_host_most',
-            'client_host_most_ipv6', 'retention', 'login_window',
-            'login_window_seconds', 'recipients_most', 'ring_size', 'keys_most',
+            'client_host_most_ipv6', 'retention', 'login_window_seconds',
+            'recipients_most', 'ring_size', 'keys_most',
             'block_longest')),
     CONSTRAINT "value: client_prefix_ipv4 is 8 to 32 bits"
         CHECK (name <> 'client_prefix_ipv4' OR CAST(value AS INTEGER) BETWEEN 8 AND 32),
@@ -683,10 +684,8 @@ CREATE TABLE setting (
         CHECK (name <> 'client_host_most_ipv6' OR CAST(value AS INTEGER) BETWEEN 0 AND 65536),
     CONSTRAINT "value: retention is 1 to 3650 days"
         CHECK (name <> 'retention' OR CAST(value AS INTEGER) BETWEEN 1 AND 3650),
-    CONSTRAINT "value: login_window is 0 (off) or 1 (on)"
-        CHECK (name <> 'login_window' OR value IN ('0', '1')),
-    CONSTRAINT "value: login_window_seconds is 1 to 3600 seconds"
-        CHECK (name <> 'login_window_seconds' OR CAST(value AS INTEGER) BETWEEN 1 AND 3600),
+    CONSTRAINT "value: login_window_seconds is 0 (off) to 3600 seconds"
+        CHECK (name <> 'login_window_seconds' OR CAST(value AS INTEGER) BETWEEN 0 AND 3600),
     CONSTRAINT "value: recipients_most is 1 to 100000 recipients"
         CHECK (name <> 'recipients_most' OR CAST(value AS INTEGER) BETWEEN 1 AND 100000),
     CONSTRAINT "value: ring_size is 1000 to 100000000 records"
@@ -746,10 +745,8 @@ INSERT INTO setting (name, value, note) VALUES
         'all client_host rows together hold at most this many public IPv6 networks of /48'),
     ('retention', '30',
         'days that decisions are kept'),
-    ('login_window', '0',
-        '1: a POP or IMAP login lets its client relay for a moment; 0: never'),
-    ('login_window_seconds', '60',
-        'how long such a login window stays open'),
+    ('login_window_seconds', '0',
+        'so long a POP or IMAP login lets its client relay; 0: never. Whoever shares the address may too'),
     ('report_address', '',
         'who is told when a limit trips; empty: nobody'),
     ('recipients_most', '1000',

@@ -18,7 +18,7 @@ floor()
     core/status | core/octets) echo 0 ;;
     core/range | core/address | core/stamp) echo 1 ;;
     core/facts | core/verdict | core/setting | core/rangemap | core/namemap | core/ledger) echo 2 ;;
-    core/usage | core/decision | core/blocklist) echo 3 ;;
+    core/usage | core/decision | core/blocklist | core/windowlist) echo 3 ;;
     core/policy_rows | core/reply) echo 4 ;;
     core/policy | core/policy_build) echo 5 ;;
     core/policy_seal | core/policy_limit | core/decide) echo 6 ;;
@@ -27,7 +27,7 @@ floor()
     store/schema) echo 9 ;;
     store/policydb | store/statedb) echo 10 ;;
     live/whole) echo 19 ;;
-    live/slot | live/moment | live/sequence | live/message | live/journal) echo 20 ;;
+    live/slot | live/moment | live/sequence | live/message | live/journal | live/windows) echo 20 ;;
     live/book) echo 21 ;;
     live/recorder) echo 22 ;;
     live/keeper) echo 23 ;;

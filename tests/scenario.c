@@ -22,25 +22,28 @@
 
 /* A story, one statement a line; # begins a comment, the first of which tells the idea.
  *
- *     init DOMAIN[,DOMAIN ...] [HOST]     a fresh policy as `sekisho init` makes it
- *     policy                              the indented lines that follow are SQL, run on it
- *     bad "SENTENCE"                      the policy is refused so; the one before stays in force
- *     at 2026-11-24 03:00:00              time goes on to it, UTC
- *     after N s|min|h|d                   time goes on by it
- *     set 2036-11-24 03:00:00             somebody sets the wall clock
- *     restart                             the filter is killed and started again
- *     reboot N s|min|h|d                  the machine was off for so long
- *     client IP|unknown [helo NAME] [login NAME] [listener IP] [host NAME] [suspended] [submission]
- *     mail SENDER                         a message begins; the one before, without data, is
- * aborted [repeat N] rcpt RECIPIENT => accept|reject|tempfail REASON [TABLE:ROW|built-in] [repeat
- * N] unknown RECIPIENT => ... the same, and the MTA has refused it already: no such user [repeat N]
- * door RECIPIENT => ...    the same question at the permit door [repeat N] elsewhere RECIPIENT =>
- * ...  the same, where the MTA has called it none of its own burst N RECIPIENT => COUNT ANSWER
- * REASON, COUNT ANSWER REASON ... so many messages of one recipient; the answers in turn observed
- * REASON|none                what the last answer only observed retry N s when the last answer says
- * that the next one will pass data => accept|reject               the message itself, at its end
- *     blocks SUBJECT N s, ... | none      who is blocked just now, and for how long yet
- *     lift SUBJECT                        an administrator lifts a block
+ *     init DOMAIN[,DOMAIN ...] [HOST]   a fresh policy as `sekisho init` makes it
+ *     policy                            the indented lines that follow are SQL, run on it
+ *     bad "SENTENCE"                    the policy is refused so; the one before stays in force
+ *     at 2026-11-24 03:00:00            time goes on to it, UTC
+ *     after N s|min|h|d                 time goes on by it
+ *     set 2036-11-24 03:00:00           somebody sets the wall clock
+ *     restart                           the filter is killed and started again
+ *     reboot N s|min|h|d                the machine was off for so long
+ *     client IP|unknown [helo NAME] [login NAME] [window NAME] [listener IP] [host NAME]
+ *                       [suspended] [submission]
+ *     mail SENDER                       a message begins; one before it without data is aborted
+ *     [repeat N] rcpt RECIPIENT => accept|reject|tempfail REASON [TABLE:ROW|built-in]
+ *     [repeat N] unknown RECIPIENT => ...    the MTA has refused it already: no such user
+ *     [repeat N] door RECIPIENT => ...       the same question at the permit door
+ *     [repeat N] elsewhere RECIPIENT => ...  there, where the MTA has called it none of its own
+ *     burst N [unknown] RECIPIENT => COUNT ANSWER REASON, COUNT ANSWER REASON ...
+ *                                       so many messages of one recipient; the answers in turn
+ *     observed REASON|none              what the last answer only observed
+ *     retry N s                         when the last answer says that the next one will pass
+ *     data => accept|reject             the message itself, at its end
+ *     blocks SUBJECT N s, ... | none    who is blocked just now, and for how long yet
+ *     lift SUBJECT                      an administrator lifts a block
  *
  * A word may stand in "quotes"; \xNN is a byte. */
 
@@ -62,7 +65,7 @@ struct story {
     struct policy *policy;
     struct moment now;
     struct fact helo, host, login, sender;
-    bool client_known, listener_known, submission, in_message;
+    bool client_known, listener_known, submission, window, in_message;
     struct ip client, listener;
     bool not_for_mta;
     enum refused_by refused;
@@ -470,18 +473,20 @@ static void do_client(struct story *story, char *rest)
     fact_set(&story->helo, "", 0);
     fact_set(&story->login, "", 0);
     story->host = story->host_of_policy;
-    story->listener_known = story->submission = false;
+    story->listener_known = story->submission = story->window = false;
     while ((word = next_word(&rest)) != NULL) {
-        struct fact *fact = strcmp(word, "helo") == 0    ? &story->helo
-                            : strcmp(word, "login") == 0 ? &story->login
-                            : strcmp(word, "host") == 0  ? &story->host
-                                                         : NULL;
+        struct fact *fact = strcmp(word, "helo") == 0     ? &story->helo
+                            : strcmp(word, "login") == 0  ? &story->login
+                            : strcmp(word, "window") == 0 ? &story->login
+                            : strcmp(word, "host") == 0   ? &story->host
+                                                          : NULL;
         if (strcmp(word, "suspended") == 0) {
             suspend(story);
         } else if (strcmp(word, "submission") == 0) {
             story->submission = true;
         } else if (fact != NULL) {
             char *value = next_word(&rest);
+            story->window = story->window || strcmp(word, "window") == 0;
             fact_set(fact, value != NULL ? value : "", value != NULL ? strlen(value) : 0);
         } else if (strcmp(word, "listener") == 0) {
             char *value = next_word(&rest);
@@ -519,6 +524,7 @@ static void judge(struct story *story, const struct fact *recipient, enum post p
         .helo = text_of(&story->helo),
         .host = text_of(&story->host),
         .login = text_of(&story->login),
+        .window = story->window,
         .sender = text_of(&story->sender),
         .recipient = text_of(recipient),
     };

@@ -268,6 +268,8 @@ lab_start_dovecot()
 	  }
 	}
 	END
+    # what a test wants beside
+    [ -z "${lab_dovecot:-}" ] || printf '%s\n' "$lab_dovecot" >>"$lab/dovecot/dovecot.conf"
     mkdir -p "$lab/dovecot/run" "$lab/dovecot/state"
     dovecot -F -c "$lab/dovecot/dovecot.conf" </dev/null >>"$lab/start.log" 2>&1 &
     lab_until 10 test -S "$lab_queue/private/auth" ||

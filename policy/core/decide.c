@@ -17,7 +17,7 @@ static void refuse(struct trail_step *step, enum reason reason)
 
 static bool stranger(const struct judgement *judgement)
 {
-    return !judgement->login && !judgement->client_host;
+    return judgement->kind == KIND_STRANGER;
 }
 
 static void check_address(const struct judgement *judgement, struct trail_step *step)
@@ -33,8 +33,8 @@ static void check_address(const struct judgement *judgement, struct trail_step *
     }
 }
 
-/* A client's block concerns strangers; a client host loses its right to relay by it (check_relay).
- */
+/* A client's block concerns strangers; a client host or window loses its right to relay by it
+ * (check_relay). */
 static void check_block(const struct judgement *judgement, struct trail_step *step)
 {
     const struct usage *usage = judgement->usage;
@@ -42,7 +42,7 @@ static void check_block(const struct judgement *judgement, struct trail_step *st
     if (judgement->receive_only) {
         return;
     }
-    if (judgement->login && usage->identity.blocked) {
+    if (judgement->identified && usage->identity.blocked) {
         step->rule = usage->identity.rule;
         refuse(step, REASON_IDENTITY_BLOCKED);
     } else if (stranger(judgement) && usage->client.blocked) {
@@ -74,7 +74,7 @@ static void check_identity(const struct judgement *judgement, struct trail_step 
 {
     const struct facts *facts = judgement->facts;
 
-    if (!judgement->login) {
+    if (!judgement->identified) {
         return;
     }
     if (policy_login_receive_only(judgement->policy, &facts->login, &step->rule)) {
@@ -114,7 +114,7 @@ static void check_sender(const struct judgement *judgement, struct trail_step *s
     if (sender->kind != ADDRESS_MAILBOX) {
         return;
     }
-    if (judgement->login) {
+    if (judgement->identified) {
         if (!policy_identity_sender(judgement->policy, &judgement->facts->login,
                                     &judgement->identity, sender, &step->rule)) {
             refuse(step, REASON_SENDER_NOT_YOURS);
@@ -137,7 +137,7 @@ static void check_sender(const struct judgement *judgement, struct trail_step *s
 
 static void check_null_sender(const struct judgement *judgement, struct trail_step *step)
 {
-    if (judgement->login && judgement->sender->kind == ADDRESS_NULL) {
+    if (judgement->identified && judgement->sender->kind == ADDRESS_NULL) {
         refuse(step, REASON_SENDER_NULL);
     }
 }
@@ -160,9 +160,10 @@ static void check_relay(const struct judgement *judgement, struct trail_step *st
         }
     } else if (judgement->login) {
         step->rule = judgement->identity.rule;
-    } else if (judgement->client_host) {
+    } else if (judgement->client_host || judgement->window) {
         const struct blocked *relay = &judgement->usage->relay, *client = &judgement->usage->client;
-        step->rule = judgement->client_host_rule;
+        step->rule =
+            judgement->client_host ? judgement->client_host_rule : judgement->identity.rule;
         if (relay->blocked || client->blocked) {
             const struct rule *rule = relay->blocked ? &relay->rule : &client->rule;
             step->rule = rule->table != TABLE_NONE ? *rule : step->rule;
@@ -232,7 +233,8 @@ static const struct limit_use *speaking_limit(const struct usage *usage)
 static void check_rate(const struct judgement *judgement, struct trail_step *step)
 {
     static const enum reason reasons[SUBJECT_COUNT] = {REASON_RATE_CLIENT, REASON_RATE_IDENTITY,
-                                                       REASON_RATE_SENDER, REASON_RATE_EVERYONE};
+                                                       REASON_RATE_SENDER, REASON_RATE_EVERYONE,
+                                                       REASON_RATE_LOGIN_WINDOW};
     const struct limit_use *use = speaking_limit(judgement->usage);
 
     if (use == NULL) {
@@ -319,6 +321,9 @@ static void pass(const struct judgement *judgement, struct verdict *verdict)
     } else if (judgement->login) {
         verdict->reason = REASON_PASS_IDENTITY;
         verdict->rule = judgement->identity.rule;
+    } else if (judgement->window) {
+        verdict->reason = REASON_PASS_LOGIN_WINDOW;
+        verdict->rule = judgement->identity.rule;
     } else {
         verdict->reason = REASON_PASS_CLIENT_HOST;
         verdict->rule = judgement->client_host_rule;
@@ -331,6 +336,17 @@ static bool is_client_host(const struct policy *policy, const struct ip *client,
 {
     return policy_client_host(policy, client, rule) &&
            policy_listed(policy, client, false, NULL) <= LISTING_ACCEPT;
+}
+
+/* A window gives a right to a client that has none: a client host needs none, and where a row says
+ * reject or tempfail nobody has one who has not authenticated. */
+static bool has_window(const struct judgement *judgement)
+{
+    const struct facts *facts = judgement->facts;
+
+    return facts->window && facts->login.size > 0 && facts->client_known && !facts->submission &&
+           !judgement->client_host &&
+           policy_listed(judgement->policy, &facts->client, false, NULL) <= LISTING_ACCEPT;
 }
 
 void decide_nothing(enum reason reason, struct verdict *verdict)
@@ -363,10 +379,12 @@ void judgement_begin(const struct policy *policy, const struct facts *facts,
     judgement->recipient_domain = DOMAIN_FOREIGN;
     judgement->domain_rule = judgement->client_host_rule = (struct rule){TABLE_NONE, 0};
     judgement->local = judgement->receive_only = false;
-    judgement->login = facts->login.size > 0;
+    judgement->login = facts->login.size > 0 && !facts->window;
     judgement->client_host =
         facts->client_known && is_client_host(policy, &facts->client, &judgement->client_host_rule);
-    if (judgement->login) {
+    judgement->window = has_window(judgement);
+    judgement->identified = judgement->login || judgement->window;
+    if (judgement->identified) {
         judgement->identity = policy_identity(policy, &facts->login);
     }
     if (judgement->recipient->kind == ADDRESS_MAILBOX) {
@@ -381,6 +399,7 @@ void judgement_begin(const struct policy *policy, const struct facts *facts,
     judgement->kind = facts->submission        ? KIND_SUBMISSION
                       : judgement->login       ? KIND_LOGIN
                       : judgement->client_host ? KIND_CLIENT_HOST
+                      : judgement->window      ? KIND_WINDOW
                                                : KIND_STRANGER;
     judgement->out_of_memory = errno == ENOMEM;
     errno = kept;

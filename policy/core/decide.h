@@ -19,8 +19,10 @@ struct judgement {
     enum sender_kind kind;
     bool local;        /* the recipient is ours, and no route leads away from it */
     bool receive_only; /* the recipient receives from anybody */
-    bool login;
+    bool login;        /* somebody has authenticated, and is judged as that */
     bool client_host;
+    bool window;     /* a stranger's client with a login window: */
+    bool identified; /* login or window: facts->login is who sends */
     bool out_of_memory;
     struct rule client_host_rule;
     struct identity identity;

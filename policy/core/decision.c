@@ -9,7 +9,7 @@
 /* A record is {version, kind}, the fields that its kind has, in the table's order, and nothing
  * behind them. A text is {length u16, octets, NUL}, of a kept one its whole length (u32) stands
  * before; a list is {count u16, items}. */
-enum { VERSION = 1, CHARGE_OCTETS = 41, SECONDS_MOST = 31536000 };
+enum { VERSION = 2, CHARGE_OCTETS = 41, SECONDS_MOST = 31536000 };
 
 enum form { FORM_ENUM, FORM_FLAG, FORM_U32, FORM_U64, FORM_IP, FORM_TEXT, FORM_KEPT };
 
@@ -62,6 +62,7 @@ static const struct field field_table[] = {
     TEXT(subject[SUBJECT_IDENTITY], DECISION_SUBJECT),
     TEXT(subject[SUBJECT_SENDER], DECISION_SUBJECT),
     TEXT(subject[SUBJECT_EVERYONE], DECISION_SUBJECT),
+    TEXT(subject[SUBJECT_WINDOW], DECISION_SUBJECT),
     ENUM(verdict.action, ACTION_DEFER),
     ENUM(verdict.reason, REASON_COUNT - 1),
     ENUM(verdict.check, CHECK_NONE),
@@ -404,7 +405,7 @@ enum status decision_read(const unsigned char *bytes, size_t size, struct decisi
 /* The longest records: every text as long as it is kept, every list full. */
 enum {
     TEXT_OCTETS = 3,
-    FIXED_OCTETS = 512, /* the numbers, flags, enums and addresses of any record: fewer */
+    FIXED_OCTETS = 320, /* the numbers, flags, enums and addresses of any record: fewer */
     LONGEST_DECISION = FIXED_OCTETS + 6 * (4 + TEXT_OCTETS + DECISION_TEXT) +
                        2 * (TEXT_OCTETS + DECISION_ID) + 2 * (TEXT_OCTETS + DECISION_ROW_TEXT) +
                        (SUBJECT_COUNT + 1) * (TEXT_OCTETS + DECISION_SUBJECT) +

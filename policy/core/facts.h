@@ -42,8 +42,9 @@ struct facts {
     struct text
         client_name; /* reverse DNS as the MTA found it: belongs to the client, proves nothing */
     struct text helo;
-    struct text host;      /* the MTA's own name, {j} */
-    struct text login;     /* {auth_authen}; empty = none */
+    struct text host;  /* the MTA's own name, {j} */
+    struct text login; /* {auth_authen}; empty = none */
+    bool window; /* login is that of the client's login window: nobody has authenticated here */
     struct text sender;    /* as typed at MAIL FROM */
     struct text recipient; /* as typed at RCPT TO */
     /* The two taken apart already, or NULL: then the judgement does it. */

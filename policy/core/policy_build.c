@@ -530,6 +530,7 @@ static enum status rate_who(const struct intake *in, enum subject subject, struc
     }
     switch (subject) {
     case SUBJECT_CLIENT:
+    case SUBJECT_WINDOW:
         row->has_range = true;
         return cell_range(in, 2, &row->range);
     case SUBJECT_IDENTITY:
@@ -543,7 +544,8 @@ static enum status rate_who(const struct intake *in, enum subject subject, struc
 
 static enum status take_rate_limit(const struct intake *in)
 {
-    static const char *const subjects[] = {"client", "identity", "sender", "everyone", NULL};
+    static const char *const subjects[] = {"client",   "identity",     "sender",
+                                           "everyone", "login-window", NULL};
     static const char *const counts_words[] = {"messages", "recipients", "refusals", NULL};
     static const char *const directions[] = {"in", "out", "any", NULL};
     static const char *const then_words[] = {"tempfail", "reject", "block", NULL};

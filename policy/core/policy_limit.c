@@ -91,6 +91,7 @@ void policy_subjects(const struct policy *policy, const struct facts *facts, enu
     if (facts->client_known) {
         policy_client_network(policy, &facts->client, subjects);
         subjects->counted[SUBJECT_CLIENT] = kind == KIND_STRANGER || kind == KIND_CLIENT_HOST;
+        subjects->counted[SUBJECT_WINDOW] = kind == KIND_WINDOW;
     }
     if (kind == KIND_LOGIN || kind == KIND_WINDOW) {
         login_key(policy, &facts->login, subjects->login);
@@ -111,11 +112,12 @@ char *subject_text(const struct subjects *subjects, enum subject subject, char t
 
     switch (subject) {
     case SUBJECT_CLIENT:
+    case SUBJECT_WINDOW:
         ip_text(&subjects->client, text);
         if (subjects->prefix == (ip_is_ipv4(&subjects->client) ? 32u : 128u)) {
-            snprintf(to, SUBJECT_TEXT, "client:%s", text);
+            snprintf(to, SUBJECT_TEXT, "%s:%s", subject_name(subject), text);
         } else {
-            snprintf(to, SUBJECT_TEXT, "client:%s/%u", text, subjects->prefix);
+            snprintf(to, SUBJECT_TEXT, "%s:%s/%u", subject_name(subject), text, subjects->prefix);
         }
         break;
     case SUBJECT_IDENTITY:
@@ -263,7 +265,7 @@ static const struct limit_row *speaking_row(const struct policy *policy,
 {
     const struct limit_row *row = NULL;
 
-    if (rule->subject == SUBJECT_CLIENT) {
+    if (rule->subject == SUBJECT_CLIENT || rule->subject == SUBJECT_WINDOW) {
         int64_t at = rangemap_find(&rule->ranges, &subjects->client);
         row = at >= 0 ? &policy->limit_rows[at] : NULL;
     } else if (rule->subject == SUBJECT_IDENTITY) {

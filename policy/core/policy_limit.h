@@ -10,8 +10,9 @@ enum { SUBJECT_TEXT = 352 }; /* room for a subject's text, with NUL */
 
 /* Whom one recipient counts for. A client counts by the networks of client_prefix_ipv4 and _ipv6,
  * and only where nobody is logged in: one infected machine behind an office's address does not stop
- * the staff there. Senders count for logins, client hosts and windows only: a stranger cannot use
- * up somebody else's. What comes from the MTA's own command line counts for nobody. */
+ * the staff there; the clients of login windows count apart, by limits of their own. Senders count
+ * for logins, client hosts and windows only: a stranger cannot use up somebody else's. What comes
+ * from the MTA's own command line counts for nobody. */
 struct subjects {
     enum sender_kind kind;
     bool counted[SUBJECT_COUNT];
@@ -31,7 +32,7 @@ void policy_client_network(const struct policy *policy, const struct ip *client,
                            struct subjects *subjects);
 
 /* How a subject is written: client:192.0.2.1, client:2001:db8::/64, identity:taro,
- * sender:taro@example.jp, everyone; printable. Returns to. */
+ * sender:taro@example.jp, everyone, login-window:192.0.2.1; printable. Returns to. */
 char *subject_text(const struct subjects *subjects, enum subject subject, char to[SUBJECT_TEXT]);
 
 /* A subject as an administrator writes it: client:IP, relay:IP or identity:NAME (identity:L is what

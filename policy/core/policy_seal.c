@@ -359,7 +359,8 @@ static enum status index_limits(struct policy *policy, struct why *why)
             .subject = items[i].limit.subject, .first = (uint32_t)i, .count = 1};
     }
     for (size_t i = 0; i < policy->limit_rule_count && status == STATUS_OK; i++) {
-        if (rules[i].subject == SUBJECT_CLIENT && map_rule(&rules[i], items) != STATUS_OK) {
+        bool ranges = rules[i].subject == SUBJECT_CLIENT || rules[i].subject == SUBJECT_WINDOW;
+        if (ranges && map_rule(&rules[i], items) != STATUS_OK) {
             status = why_set(why, STATUS_BROKEN, "no memory for the ranges of limits");
         }
     }

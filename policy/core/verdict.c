@@ -199,8 +199,8 @@ const char *table_name(enum table table)
 
 /* The other names; each list in the order of its enum. */
 static const char *const action_names[] = {"accept", "reject", "tempfail"};
-static const char *const subject_names[SUBJECT_COUNT] = {"client", "identity", "sender",
-                                                         "everyone"};
+static const char *const subject_names[SUBJECT_COUNT] = {"client", "identity", "sender", "everyone",
+                                                         "login-window"};
 static const char *const counts_names[] = {"messages", "recipients", "refusals"};
 static const char *const kind_names[] = {"stranger", "client-host", "login", "login-window",
                                          "submission"};

@@ -34,7 +34,14 @@ enum senders { SENDERS_ANY, SENDERS_OWN, SENDERS_LISTED };
 enum action { ACTION_PASS, ACTION_REFUSE, ACTION_DEFER };
 
 /* Whom a limit counts (rate_limit.subject). */
-enum subject { SUBJECT_CLIENT, SUBJECT_IDENTITY, SUBJECT_SENDER, SUBJECT_EVERYONE, SUBJECT_COUNT };
+enum subject {
+    SUBJECT_CLIENT,
+    SUBJECT_IDENTITY,
+    SUBJECT_SENDER,
+    SUBJECT_EVERYONE,
+    SUBJECT_WINDOW, /* a client while it sends by a login window */
+    SUBJECT_COUNT
+};
 
 /* rate_limit.counts, direction and then. */
 enum counts { COUNTS_MESSAGES, COUNTS_RECIPIENTS, COUNTS_REFUSALS };
@@ -173,8 +180,9 @@ const char *table_name(enum table table);    /* "ip_range" ...; "" for TABLE_NON
 const char *action_name(enum action action); /* accept, reject, tempfail */
 const char *
 kind_name(enum sender_kind kind); /* stranger, client-host, login, login-window, submission */
-const char *subject_name(enum subject subject); /* client, identity, sender, everyone */
-const char *counts_name(enum counts counts);    /* messages, recipients, refusals */
+const char *
+subject_name(enum subject subject);          /* client, identity, sender, everyone, login-window */
+const char *counts_name(enum counts counts); /* messages, recipients, refusals */
 /* The check of that name, or CHECK_NONE; the table, or TABLE_NONE; the subject, or SUBJECT_COUNT.
  */
 enum check check_named(const char *name);

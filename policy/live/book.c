@@ -24,6 +24,7 @@ struct book {
     struct sequence *sequence;
     struct ledger *ledger;
     struct blocklist *blocks;
+    struct windows *windows;
     struct journal *journal; /* NULL: nothing can be recorded yet */
     int64_t offset;          /* ledger's clock less steady clock */
     unsigned char key[crypto_shorthash_KEYBYTES];
@@ -42,10 +43,12 @@ struct book *book_new(struct sequence *sequence, size_t keys_most)
     book->sequence = sequence;
     book->ledger = ledger_new(keys_most, seed);
     book->blocks = blocklist_new(BLOCKS_MOST);
-    if (book->ledger == NULL || book->blocks == NULL ||
+    book->windows = windows_new();
+    if (book->ledger == NULL || book->blocks == NULL || book->windows == NULL ||
         pthread_mutex_init(&book->lock, NULL) != 0) {
         ledger_free(book->ledger);
         blocklist_free(book->blocks);
+        windows_free(book->windows);
         free(book);
         return NULL;
     }
@@ -57,6 +60,7 @@ void book_free(struct book *book)
     if (book != NULL) {
         ledger_free(book->ledger);
         blocklist_free(book->blocks);
+        windows_free(book->windows);
         pthread_mutex_destroy(&book->lock);
         free(book);
     }
@@ -104,6 +108,7 @@ static uint64_t hash_subject(const struct book *book, const struct subjects *sub
 
     switch (subject) {
     case SUBJECT_CLIENT:
+    case SUBJECT_WINDOW:
         memcpy(bytes + 1, subjects->client.byte, sizeof subjects->client.byte);
         bytes[1 + sizeof subjects->client.byte] = (unsigned char)subjects->prefix;
         size = 2 + sizeof subjects->client.byte;
@@ -130,6 +135,9 @@ static void hash_subjects(const struct book *book, const struct subjects *subjec
         if (subjects->counted[s]) {
             hashes->subject[s] = hash_subject(book, subjects, (enum subject)s);
         }
+    }
+    if (subjects->kind == KIND_WINDOW) { /* for blocks, not for counts */
+        hashes->subject[SUBJECT_CLIENT] = hash_subject(book, subjects, SUBJECT_CLIENT);
     }
 }
 
@@ -340,7 +348,7 @@ static void follow_trap(struct passage *passage, const struct verdict *verdict)
     int64_t seconds = policy_trap_block(passage->policy, verdict->rule);
     struct rule listed = {TABLE_NONE, 0};
 
-    if (passage->judgement.login) {
+    if (passage->judgement.identified) {
         struct ledger_key key = key_of(passage->book, TRAP_GROUP, TRAP_SECONDS,
                                        passage->hashes.subject[SUBJECT_IDENTITY]);
         uint64_t before = ledger_count(passage->book->ledger, &key, passage->time);
@@ -563,6 +571,25 @@ static void follow_message(struct passage *passage, struct judged *judged)
     }
 }
 
+/* A stranger whose client has a login window is judged as its login. */
+static void take_window(struct passage *passage, struct facts *facts, struct judged *judged)
+{
+    if (passage->judgement.kind != KIND_STRANGER || !facts->client_known ||
+        policy_number(passage->policy, SETTING_LOGIN_WINDOW_SECONDS) == 0 ||
+        !windows_find(passage->book->windows, &facts->client, passage->time, judged->window)) {
+        return;
+    }
+    facts->login = (struct text){judged->window, strlen(judged->window)};
+    facts->window = true;
+    judgement_begin(passage->policy, facts, &passage->judgement);
+    if (passage->judgement.kind != KIND_WINDOW) {
+        facts->login = (struct text){"", 0};
+        facts->window = false;
+        judged->window[0] = '\0';
+        judgement_begin(passage->policy, facts, &passage->judgement);
+    }
+}
+
 void book_judge(struct book *book, const struct hold *hold, const struct question *question,
                 struct message *message, struct moment now, struct judged *judged)
 {
@@ -607,6 +634,7 @@ void book_judge(struct book *book, const struct hold *hold, const struct questio
     lock(book);
     passage.time = clock_at(book, now);
     if (judging) {
+        take_window(&passage, &facts, judged);
         find_limits(&passage);
         find_usage(&passage);
         judgement_end(&passage.judgement, &passage.usage, &judged->verdict);
@@ -937,6 +965,11 @@ bool book_lift(struct book *book, uint64_t key)
     bool removed = blocklist_remove(book->blocks, key);
     unlock(book);
     return removed;
+}
+
+struct windows *book_windows(struct book *book)
+{
+    return book->windows;
 }
 
 enum status book_reset(struct book *book, const struct policy *policy, const char *subject,

@@ -15,6 +15,7 @@
 #include "live/message.h"
 #include "live/sequence.h"
 #include "live/slot.h"
+#include "live/windows.h"
 
 struct book;
 
@@ -36,6 +37,7 @@ struct judged {
     bool repeated;              /* an equal mailbox of this message has had this answer already */
     char blocked[SUBJECT_TEXT]; /* whom this decision has blocked; "" = nobody */
     char help_url[208];         /* "" when none is set */
+    char window[WINDOW_LOGIN];  /* of KIND_WINDOW: whose login window the client has */
 };
 
 /* No journal yet: what needs a permission is deferred. NULL when memory runs out. sequence must
@@ -56,7 +58,9 @@ void book_free(struct book *book);
  * permission that cannot be recorded is not given; a refusal is, without a number. Where the check
  * rate is only observed, all counts are of a second kind, which never blocks anybody. What the door
  * has refused is neither recorded nor counted again, what it permits is recorded by the milter.
- */
+ *
+ * A stranger whose client has a login window is judged as its login; nobody's, where the setting
+ * login_window_seconds is 0. */
 void book_judge(struct book *book, const struct hold *hold, const struct question *question,
                 struct message *message, struct moment now, struct judged *judged);
 
@@ -116,6 +120,9 @@ enum status book_block_key(struct book *book, const struct policy *policy, const
 /* Puts one in force, or takes it away (false: there was none). changed: state.db is to be told. */
 bool book_block(struct book *book, const struct block *block, bool changed);
 bool book_lift(struct book *book, uint64_t key);
+
+/* The login windows, which have a lock of their own; their clock is book_clock. */
+struct windows *book_windows(struct book *book);
 
 /* Sets the counts of a subject to nothing. STATUS_BUSY: cannot be recorded now. */
 enum status book_reset(struct book *book, const struct policy *policy, const char *subject,

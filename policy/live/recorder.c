@@ -580,12 +580,16 @@ static void obey(struct recorder *recorder, const struct policy *policy, struct 
 
     memset(&block, 0, sizeof block);
     request->done = false;
+    bool windows = windows_verb(request->verb);
     bool blocks = strcmp(request->verb, "lift") == 0 || strcmp(request->verb, "add") == 0;
     if (policy == NULL && strcmp(request->verb, "sync") != 0) {
         why_set(&why, STATUS_BAD, "no policy is in force");
     } else if (blocks && book_block_key(recorder->book, policy, request->subject, &block, &why) !=
                              STATUS_OK) {
         request->done = false;
+    } else if (windows) {
+        windows_obey(book_windows(recorder->book), recorder->state, policy,
+                     book_clock(recorder->book, now), now, request, &why);
     } else if (strcmp(request->verb, "lift") == 0) {
         request->done = book_lift(recorder->book, block.key);
         why_set(&why, STATUS_OK, request->done ? "%.150s: lifted" : "%.150s: was not blocked",
@@ -687,6 +691,10 @@ static enum status drain(struct recorder *recorder, const struct policy *policy,
     }
     if (status == STATUS_OK) {
         status = answer_requests(recorder, policy, now, why);
+    }
+    if (status == STATUS_OK) {
+        status = windows_step(book_windows(recorder->book), recorder->state,
+                              book_clock(recorder->book, now), why);
     }
     if (status == STATUS_OK) {
         status = prune(recorder, policy, now, why);
@@ -797,6 +805,7 @@ enum status recorder_open(const char *folder, const char *state_path, struct boo
         }
     }
     if (status == STATUS_OK) {
+        windows_restore(book_windows(book), recorder->state, book_clock(book, now));
         book_attach(book, recorder->journal);
         *opened = recorder;
         recorder = NULL;

@@ -468,7 +468,9 @@ static const char start_rows[] =
     "('probing','client','*','refusals','any',20,600,'block',3600,"
     "'a stranger who tries doors'),"
     "('everyone-hour','everyone','*','recipients','out',2000,3600,'tempfail',3600,"
-    "'all of us together');";
+    "'all of us together'),"
+    "('window-hour','login-window','*','recipients','out',20,3600,'tempfail',3600,"
+    "'one client in login windows, to the outside');";
 
 enum status policydb_create(const char *path, const struct policydb_start *start, struct why *why)
 {

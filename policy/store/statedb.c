@@ -74,6 +74,10 @@ enum query {
     PUT_COUNTER,
     DROP_COUNTERS,
     PUT_NOTE,
+    PUT_WINDOW,
+    DROP_WINDOW,
+    DROP_WINDOWS,
+    GET_WINDOWS,
     PUT_VALUE,
     DROP_VALUE,
     PRUNE_DECISIONS,
@@ -116,6 +120,12 @@ static const char *const queries[QUERY_COUNT] = {
                     " allowed, bucket, seconds, count, subject) VALUES(?,?,?,?,?,?,?,?,?,?)",
     [DROP_COUNTERS] = "DELETE FROM main.counter",
     [PUT_NOTE] = "INSERT INTO main.note(at, kind, subject, number, text) VALUES(?,?,?,?,?)",
+    [PUT_WINDOW] = "INSERT OR REPLACE INTO main.login_window(client, login, opened, until,"
+                   " until_steady) VALUES(?,?,?,?,?)",
+    [DROP_WINDOW] = "DELETE FROM main.login_window WHERE client=?",
+    [DROP_WINDOWS] = "DELETE FROM main.login_window WHERE until_steady IS NULL OR until_steady<=?",
+    [GET_WINDOWS] = "SELECT client, login, opened, until, until_steady FROM main.login_window"
+                    " ORDER BY id",
     [PUT_VALUE] = "INSERT OR REPLACE INTO main.value(name, value) VALUES(?,?)",
     [DROP_VALUE] = "DELETE FROM main.value WHERE name=?",
     [PRUNE_DECISIONS] = "DELETE FROM main.decision WHERE number IN"
@@ -137,7 +147,7 @@ static const char *const queries[QUERY_COUNT] = {
     [ASK] = "INSERT INTO main.request(verb, subject, seconds, note, at) VALUES(?,?,?,?,?)",
     [ANSWER] = "SELECT answered IS NOT NULL, done, answer FROM main.request WHERE id=?",
     [TAKE_BACK] = "DELETE FROM main.request WHERE id=? AND answered IS NULL",
-    [NEXT_REQUEST] = "SELECT id, verb, subject, seconds, note FROM main.request"
+    [NEXT_REQUEST] = "SELECT id, verb, subject, seconds, note, at FROM main.request"
                      " WHERE answered IS NULL ORDER BY id LIMIT 1",
     [PUT_ANSWER] = "UPDATE main.request SET answered=?2, done=?3, answer=?4 WHERE id=?1",
 };
@@ -852,6 +862,37 @@ enum status statedb_put_note(struct statedb *db, int64_t wall, const char *kind,
     return put(db, PUT_NOTE, why);
 }
 
+enum status statedb_put_window(struct statedb *db, const struct window *window, struct why *why)
+{
+    sqlite3_stmt *statement = db->statement[PUT_WINDOW];
+    char client[IP_TEXT], opened[STAMP_TEXT], until[STAMP_TEXT];
+
+    ip_text(&window->client, client);
+    stamp_write(window->opened, false, opened);
+    stamp_write(window->until + 999, false, until);
+    bind_text(statement, 1, client);
+    bind_text(statement, 2, window->login);
+    bind_text(statement, 3, opened);
+    bind_text(statement, 4, until);
+    sqlite3_bind_int64(statement, 5, window->until_steady);
+    return put(db, PUT_WINDOW, why);
+}
+
+enum status statedb_drop_window(struct statedb *db, const struct ip *client, struct why *why)
+{
+    char text[IP_TEXT];
+
+    ip_text(client, text);
+    bind_text(db->statement[DROP_WINDOW], 1, text);
+    return put(db, DROP_WINDOW, why);
+}
+
+enum status statedb_drop_windows(struct statedb *db, int64_t steady, struct why *why)
+{
+    sqlite3_bind_int64(db->statement[DROP_WINDOWS], 1, steady);
+    return put(db, DROP_WINDOWS, why);
+}
+
 enum status statedb_put_value(struct statedb *db, const char *name, const char *value,
                               struct why *why)
 {
@@ -955,6 +996,34 @@ enum status statedb_blocks(struct statedb *db, bool (*take)(void *context, const
 {
     struct taker taker = {take, NULL, context};
     return each_row(db, GET_BLOCKS, take_block, &taker, why);
+}
+
+struct window_taker {
+    bool (*take)(void *, const struct window *);
+    void *context;
+};
+
+static bool take_window(void *context, sqlite3_stmt *statement)
+{
+    const struct window_taker *taker = context;
+    struct window window = {.until_steady = STATEDB_BY_WALL};
+
+    copy_text(statement, 1, window.login, sizeof window.login);
+    if (!ip_parse(column_text(statement, 0, NULL), &window.client) || window.login[0] == '\0' ||
+        !read_time(statement, 2, &window.opened) || !read_time(statement, 3, &window.until)) {
+        return true;
+    }
+    if (sqlite3_column_type(statement, 4) == SQLITE_INTEGER) {
+        window.until_steady = sqlite3_column_int64(statement, 4);
+    }
+    return taker->take(taker->context, &window);
+}
+
+enum status statedb_windows(struct statedb *db, bool (*take)(void *context, const struct window *),
+                            void *context, struct why *why)
+{
+    struct window_taker taker = {take, context};
+    return each_row(db, GET_WINDOWS, take_window, &taker, why);
 }
 
 static bool take_counter(void *context, sqlite3_stmt *statement)
@@ -1372,6 +1441,9 @@ enum status statedb_next_request(struct statedb *db, struct statedb_request *req
         copy_text(statement, 2, request->subject, sizeof request->subject);
         request->seconds = sqlite3_column_int64(statement, 3);
         copy_text(statement, 4, request->note, sizeof request->note);
+        if (!read_time(statement, 5, &request->at)) {
+            request->at = 0;
+        }
         *found = true;
     } else if (code != SQLITE_DONE) {
         status = failed(db, code, why);

@@ -11,6 +11,7 @@
 #include "core/decision.h"
 #include "core/ledger.h"
 #include "core/status.h"
+#include "core/windowlist.h"
 
 struct statedb;
 
@@ -67,6 +68,11 @@ enum status statedb_drop_counters(struct statedb *db, struct why *why);
 enum status statedb_put_note(struct statedb *db, int64_t wall, const char *kind,
                              const char *subject, uint64_t number, const char *text,
                              struct why *why);
+/* A login window: one a client, the last counts. */
+enum status statedb_put_window(struct statedb *db, const struct window *window, struct why *why);
+enum status statedb_drop_window(struct statedb *db, const struct ip *client, struct why *why);
+/* Removes those that end at `steady` or before, and those without until_steady. */
+enum status statedb_drop_windows(struct statedb *db, int64_t steady, struct why *why);
 /* A value of the daemon's own, by name; NULL value removes it. */
 enum status statedb_put_value(struct statedb *db, const char *name, const char *value,
                               struct why *why);
@@ -85,6 +91,9 @@ enum status statedb_prune(struct statedb *db, int64_t before, size_t most, size_
 #define STATEDB_BY_WALL INT64_C(-1)
 enum status statedb_blocks(struct statedb *db, bool (*take)(void *context, const struct block *),
                            void *context, struct why *why);
+/* until_steady is STATEDB_BY_WALL in a row that the daemon has not made. */
+enum status statedb_windows(struct statedb *db, bool (*take)(void *context, const struct window *),
+                            void *context, struct why *why);
 /* In ascending order of place; a row whose buckets cannot be read is passed over. */
 enum status statedb_counters(struct statedb *db,
                              bool (*take)(void *context, const struct ledger_row *), void *context,
@@ -124,10 +133,11 @@ enum status statedb_decisions(struct statedb *db, const struct statedb_filter *f
 
 struct statedb_request {
     int64_t id;
-    char verb[16]; /* lift, add, reset, sync ... */
+    char verb[16]; /* lift, add, reset, sync, window-open, window-close */
     char subject[BLOCK_SUBJECT];
     int64_t seconds; /* of add; 0 = until lifted */
     char note[BLOCK_NOTE];
+    int64_t at;          /* when it was put, wall clock, Unix ms; 0 = not known. Read only */
     bool answered, done; /* done: it was done; otherwise answer says why not */
     char answer[256];
 };

@@ -95,6 +95,40 @@ sqlite3 "$work/state/state.db" "DELETE FROM block" || exit 1
 sleep 2.2
 run block lift identity:taro; expect "deleted in the shell, it is over" 1 "was not blocked"
 
+# login windows: off, then seconds long; as the door sees them
+run window list; expect "no window" 0 "no login window is open"
+run window open 203.0.113.20 --login taro; expect "off" 1 "login windows are off" "login_window_seconds is 0"
+sqlite3 "$work/policy.db" "UPDATE setting SET value = '5' WHERE name = 'login_window_seconds';
+    UPDATE setting SET value = 'example.jp' WHERE name = 'login_domain'" || exit 1
+sleep 2.2
+run window open 203.0.113.20; expect "whose?" 2 "--login is missing"
+run window open --login taro; expect "where?" 2 "takes one IP"
+run window open here --login taro; expect "no address" 2 "here: not an IP address"
+run window open 127.0.0.1 --login taro; expect "loopback" 1 "127.0.0.1 is this machine"
+run window open 203.0.113.20 --login postmaster; expect "receive-only" 1 "identity-receive-only"
+run window open 203.0.113.20 --login taro --for 6s; expect "too long" 1 "at most 5"
+said=$(ask 203.0.113.20) status=0; expect "before the window" 0 "relay-denied"
+run window open 203.0.113.20 --login taro; expect "open" 0 "203.0.113.20: may relay as taro for 5 seconds"
+said=$(ask 203.0.113.20) status=0; expect "within the window" 0 "OK"
+run window list; expect "listed" 0 "203.0.113.20  as taro, since"
+run --json window list; expect "listed in JSON" 0 '"login": "taro"'
+kill -9 "$daemon"; wait "$daemon" 2>/dev/null
+sqlite3 "$work/state/state.db" "UPDATE login_window SET until_steady = until_steady + 60000" || exit 1
+start
+said=$(ask 203.0.113.20) status=0; expect "open, after kill -9" 0 "OK"
+run window close 203.0.113.20; expect "close" 0 "closed"
+run window close 203.0.113.20; expect "close twice" 1 "had no open window"
+said=$(ask 203.0.113.20) status=0; expect "closed" 0 "relay-denied"
+run window open 203.0.113.20 --login taro --for 1s; expect "for a second" 0 "for 1 seconds"
+sleep 1.2
+said=$(ask 203.0.113.20) status=0; expect "after the window" 0 "relay-denied"
+sleep 1.2
+said=$(sqlite3 "$work/state/state.db" "SELECT count(*) FROM login_window") status=0; expect "no row is left" 0 "0"
+run explain --client 203.0.113.20 --window taro --from taro@example.jp --to x@far.example
+expect "explain a window" 0 "the window of taro" "judged as login-window" "pass-login-window"
+run explain --client 203.0.113.20 --window taro --login taro --from taro@example.jp --to x@far.example
+expect "one of both" 2 "say one"
+
 run usage reset client:203.0.113.7; expect "reset" 0 "set to nothing"
 run usage; expect "after the reset" 0 '!203.0.113.7'
 
@@ -130,5 +164,8 @@ expect "another login" 0 "identity:hanako: 0 of 2 recipients"
 kill "$daemon"; wait "$daemon"; status=$? said=; daemon=
 expect "the daemon ends" 0
 run block lift client:203.0.113.7; expect "no daemon" 4 "will be done when the daemon starts"
+run window open 203.0.113.20 --login taro; expect "no daemon, no window" 4 "nothing was done"
+said=$(sqlite3 "$work/state/state.db" "SELECT count(*) FROM request WHERE verb GLOB 'window-*' AND done IS NULL") status=0
+expect "no window later" 0 "0"
 printf '%s passed, %s failed\n' "$passed" "$failed"
 [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]

@@ -155,7 +155,7 @@ static const struct column columns[TABLE_COUNT][CELLS_MOST] = {
     [TABLE_RECEIVE_ONLY] = {{.kind = 'A'}},
     [TABLE_SPAM_TRAP] = {{.kind = 'A'}, {.kind = 'N', .least = 1, .most = 31536000}},
     [TABLE_RATE_LIMIT] = {{.kind = 'L'},
-                          {.kind = 'W', .words = " client identity sender everyone "},
+                          {.kind = 'W', .words = " client identity sender everyone login-window "},
                           {.kind = 'L'},
                           {.kind = 'W', .words = " messages recipients refusals "},
                           {.kind = 'W', .words = " in out any "},
@@ -168,12 +168,11 @@ static const struct column columns[TABLE_COUNT][CELLS_MOST] = {
                                     "trap gateway rate "},
                           {.kind = 'W', .words = " enforce observe off "}},
     [TABLE_SETTING] = {{.kind = 'W',
-                        .words =
-                            " mode help_url login_realm login_domain recipient_delimiter "
-                            "client_prefix_ipv4 client_prefix_ipv6 client_host_most "
-                            "client_host_most_ipv6 retention login_window login_window_seconds "
-                            "report_address recipients_most ring_size keys_most "
-                            "block_longest "},
+                        .words = " mode help_url login_realm login_domain recipient_delimiter "
+                                 "client_prefix_ipv4 client_prefix_ipv6 client_host_most "
+                                 "client_host_most_ipv6 retention login_window_seconds "
+                                 "report_address recipients_most ring_size keys_most "
+                                 "block_longest "},
                        {.kind = 'X'}},
 };
 

@@ -146,9 +146,13 @@ static struct decision make(size_t row)
         for (size_t k = 0; k < LONG_TEXT; k++)
             texts[i][k] = (char)(unsigned char)(k * 7 + (size_t)i * 31);
     for (size_t i = 0; i < COUNT_OF(charges); i++)
-        charges[i] =
-            (struct charge){n + i,           n + 2 * i,         (int64_t)(n + 3 * i), n + 4 * i,
-                            (uint32_t)i + 1, (uint32_t)(n + i), i % SUBJECT_COUNT};
+        charges[i] = (struct charge){n + i,
+                                     n + 2 * i,
+                                     (int64_t)(n + 3 * i),
+                                     n + 4 * i,
+                                     (uint32_t)i + 1,
+                                     (uint32_t)(n + i),
+                                     (unsigned char)(i % SUBJECT_COUNT)};
     for (size_t i = 0; i < COUNT_OF(numbers); i++)
         numbers[i] = n + i;
 #define NEXT_TEXT ((struct text){texts[text++], size})

@@ -120,6 +120,11 @@ static const struct {
      "rate_limit 9: seconds is not a whole number from 1 to 31536000"},
     {{TABLE_RATE_LIMIT, 9, "n|sender|*|messages|out|#5|#60|block|#60"},
      "rate_limit 9: then block is only for client and identity"},
+    {{TABLE_RATE_LIMIT, 9, "n|login-window|192.0.2.0/24|messages|out|#5|#60|tempfail|#60"}, NULL},
+    {{TABLE_RATE_LIMIT, 9, "n|login-window|taro|messages|out|#5|#60|tempfail|#60"},
+     "rate_limit 9: taro is not an address"},
+    {{TABLE_RATE_LIMIT, 9, "n|login-window|*|messages|out|#5|#60|block|#60"},
+     "rate_limit 9: then block is only for client and identity"},
     {{TABLE_RATE_LIMIT, 9, "n|client|*|refusals|any|#5|#60|reject|#60"},
      "rate_limit 9: counts refusals goes only with then block"},
     {{TABLE_CHECK_MODE, 2, "helo|observe"}, NULL},
@@ -486,7 +491,7 @@ static void test_modes(void **state)
         assert_int_equal(policy_check_mode(policy, (enum check)check, NULL), MODE_ENFORCE);
     assert_true(policy_number(policy, SETTING_RECIPIENTS_MOST) == 1000);
     assert_true(policy_number(policy, SETTING_CLIENT_HOST_MOST) == 65536);
-    assert_true(policy_number(policy, SETTING_LOGIN_WINDOW) == 0);
+    assert_true(policy_number(policy, SETTING_LOGIN_WINDOW_SECONDS) == 0);
     assert_string_equal(policy_text(policy, SETTING_RECIPIENT_DELIMITER), "+");
     assert_string_equal(policy_text(policy, SETTING_LOGIN_REALM), "");
     policy_free(policy);
