@@ -636,13 +636,13 @@ CREATE TABLE setting (
     note TEXT NOT NULL ON CONFLICT REPLACE DEFAULT '', -- for you; the program shows it
     id INTEGER PRIMARY KEY AUTOINCREMENT, -- leave it out: given by itself, never given twice
     UNIQUE (name),
-    CONSTRAINT "name: not a setting; there are mode, help_url, login_realm, login_domain, recipient_delimiter, client_prefix_ipv4, client_prefix_ipv6, client_host_most, client_host_most_ipv6, retention, login_window_seconds, report_address, recipients_most, ring_size, keys_most, block_longest"
+    CONSTRAINT "name: not a setting; there are mode, help_url, login_realm, login_domain, recipient_delimiter, client_prefix_ipv4, client_prefix_ipv6, client_host_most, client_host_most_ipv6, retention, login_window_seconds, report_address, recipients_most, ring_size, keys_most, block_longest, gateway_names"
         CHECK (name IN (
             'mode', 'help_url', 'login_realm', 'login_domain', 'recipient_delimiter',
             'client_prefix_ipv4', 'client_prefix_ipv6', 'client_host_most',
             'client_host_most_ipv6', 'retention', 'login_window_seconds',
             'report_address', 'recipients_most', 'ring_size',
-            'keys_most', 'block_longest')),
+            'keys_most', 'block_longest', 'gateway_names')),
     CONSTRAINT "value: write text"
         CHECK (typeof(value) = 'text' AND instr(CAST(value AS BLOB), x'00') = 0),
     CONSTRAINT "value: mode is enforce or observe"
@@ -673,7 +673,7 @@ CREATE TABLE setting (
             'client_prefix_ipv4', 'client_prefix_ipv6', 'client_host_most',
             'client_host_most_ipv6', 'retention', 'login_window_seconds',
             'recipients_most', 'ring_size', 'keys_most',
-            'block_longest')),
+            'block_longest', 'gateway_names')),
     CONSTRAINT "value: client_prefix_ipv4 is 8 to 32 bits"
         CHECK (name <> 'client_prefix_ipv4' OR CAST(value AS INTEGER) BETWEEN 8 AND 32),
     CONSTRAINT "value: client_prefix_ipv6 is 16 to 128 bits"
@@ -694,6 +694,8 @@ CREATE TABLE setting (
         CHECK (name <> 'keys_most' OR CAST(value AS INTEGER) BETWEEN 1000 AND 100000000),
     CONSTRAINT "value: block_longest is 60 to 31536000 seconds"
         CHECK (name <> 'block_longest' OR CAST(value AS INTEGER) BETWEEN 60 AND 31536000),
+    CONSTRAINT "value: gateway_names is 1 to 60 names"
+        CHECK (name <> 'gateway_names' OR CAST(value AS INTEGER) BETWEEN 1 AND 60),
     CONSTRAINT "note: write text"
         CHECK (typeof(note) = 'text' AND instr(CAST(note AS BLOB), x'00') = 0)
 );
@@ -720,7 +722,7 @@ INSERT INTO check_mode ("check", mode, note) VALUES
     ('trap', 'enforce',
         'recipients of spam_trap'),
     ('gateway', 'observe',
-        'a client host behind which many unrelated senders stand'),
+        'a client host with many unrelated HELO names and senders is a NAT; enforced: no relaying'),
     ('rate', 'enforce',
         'the limits of rate_limit');
 
@@ -756,6 +758,8 @@ INSERT INTO setting (name, value, note) VALUES
     ('keys_most', '1000000',
         'clients, logins and senders counted at the same time; read when the daemon starts'),
     ('block_longest', '604800',
-        'no automatic block is longer than this many seconds');
+        'no automatic block is longer than this many seconds'),
+    ('gateway_names', '20',
+        'check gateway: more unrelated HELO names and more sender domains than this in an hour');
 
 COMMIT;

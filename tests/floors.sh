@@ -17,7 +17,7 @@ floor()
     case $1 in
     core/status | core/octets) echo 0 ;;
     core/range | core/address | core/stamp) echo 1 ;;
-    core/facts | core/verdict | core/setting | core/rangemap | core/namemap | core/ledger) echo 2 ;;
+    core/facts | core/verdict | core/setting | core/rangemap | core/namemap | core/ledger | core/organisation | core/gateway) echo 2 ;;
     core/usage | core/decision | core/blocklist | core/windowlist) echo 3 ;;
     core/policy_rows | core/reply) echo 4 ;;
     core/policy | core/policy_build) echo 5 ;;
@@ -86,6 +86,7 @@ room 'policy/live/*' '#include ["<]pthread.h' 'pthread.h belongs into policy/liv
 room 'milter/*' 'mfapi.h' 'mfapi.h belongs into milter' ''
 room 'policy/core/range.c' '#include ["<]libcidr.h' 'libcidr.h belongs into core/range.c' ''
 room 'policy/core/address.c' '#include ["<]idn2.h' 'idn2.h belongs into core/address.c' ''
+room 'policy/core/proof.c' '#include ["<]libpsl.h' 'libpsl.h belongs into core/organisation.c and core/proof.c' 'policy/core/organisation.c'
 room 'policy/live/moment.c' '(clock_gettime|gettimeofday|[^_a-z]time)\(' 'the clock is read in live/moment.c and ctl/main.c' 'ctl/main.c'
 
 if grep -nE '\b(strcpy|strcat|sprintf|vsprintf|gets|strtok|atoi|atol|system|popen|alloca)[[:space:]]*\(' \
@@ -101,7 +102,7 @@ if [ $# -ge 1 ]; then
     if [ ! -f "$archive" ]; then
         fault "$archive: not built"
     else
-        allowed='abort|bcmp|bsearch|calloc|cidr_addr_broadcast|cidr_addr_network|cidr_free|cidr_from_str|cidr_get_addr|cidr_get_pflen|cidr_get_proto|cidr_to_in6addr|cidr_to_inaddr|free|idn2_free|idn2_lookup_u8|inet_ntop|inet_pton|malloc|memchr|memcmp|memcpy|memmove|memset|psl_builtin|psl_is_public_suffix2|qsort|realloc|snprintf|strchr|strcmp|strcspn|strlen|strncmp|strnlen|strpbrk|strrchr|strspn|strtoll|strtoull|vsnprintf|__errno_location|__stack_chk_fail|__snprintf_chk|__vsnprintf_chk|__memcpy_chk|__memset_chk|__memmove_chk|__isoc.*strtol.*|_GLOBAL_OFFSET_TABLE_'
+        allowed='abort|bcmp|bsearch|calloc|cidr_addr_broadcast|cidr_addr_network|cidr_free|cidr_from_str|cidr_get_addr|cidr_get_pflen|cidr_get_proto|cidr_to_in6addr|cidr_to_inaddr|free|idn2_free|idn2_lookup_u8|inet_ntop|inet_pton|malloc|memchr|memcmp|memcpy|memmove|memset|psl_builtin|psl_is_public_suffix2|psl_registrable_domain|qsort|realloc|snprintf|strchr|strcmp|strcspn|strlen|strncmp|strnlen|strpbrk|strrchr|strspn|strtoll|strtoull|vsnprintf|__errno_location|__stack_chk_fail|__snprintf_chk|__vsnprintf_chk|__memcpy_chk|__memset_chk|__memmove_chk|__isoc.*strtol.*|_GLOBAL_OFFSET_TABLE_'
         others=$(nm "$archive" 2>/dev/null | awk '
             $1 == "U" { wants[$2] = 1 }
             NF == 3 && $2 != "U" { has[$3] = 1 }

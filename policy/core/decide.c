@@ -181,11 +181,17 @@ static void check_trap(const struct judgement *judgement, struct trail_step *ste
     }
 }
 
-/* Not yet counted: nobody is suspected. */
+/* One machine of ours has one name, or many senders behind it: a relay. Many names with many
+ * senders are many machines, of people we have not trusted. */
 static void check_gateway(const struct judgement *judgement, struct trail_step *step)
 {
-    (void)judgement;
-    (void)step;
+    const struct gateway_use *use = &judgement->usage->gateway;
+
+    if (use->asked && use->helos > use->allowed && use->senders > use->allowed) {
+        step->rule =
+            judgement->client_host ? judgement->client_host_rule : judgement->identity.rule;
+        refuse(step, REASON_GATEWAY_SUSPECTED);
+    }
 }
 
 /* Does this limit object? */

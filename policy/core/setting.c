@@ -21,6 +21,7 @@ static const struct setting_kind setting_kinds[SETTING_COUNT] = {
     [SETTING_RING_SIZE] = {"ring_size", false, "", 100000, 1000, 100000000},
     [SETTING_KEYS_MOST] = {"keys_most", false, "", 1000000, 1000, 100000000},
     [SETTING_BLOCK_LONGEST] = {"block_longest", false, "", 604800, 60, 31536000},
+    [SETTING_GATEWAY_NAMES] = {"gateway_names", false, "", 20, 1, 60},
 };
 
 const struct setting_kind *setting_kind(enum setting setting)

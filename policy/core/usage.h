@@ -38,9 +38,17 @@ struct blocked {
     struct rule rule; /* the row that led to it; TABLE_NONE = by hand */
 };
 
+/* Unrelated names that the client has shown in the last hour, this recipient's too. */
+struct gateway_use {
+    bool asked; /* it asks for a right to relay that is the client's own */
+    unsigned helos, senders;
+    unsigned allowed; /* of each; more of both make a gateway */
+};
+
 /* Zeroed: nobody is blocked, nothing is counted. */
 struct usage {
     struct blocked client, identity, relay;
+    struct gateway_use gateway;
     size_t limits;
     struct limit_use limit[LIMITS_MOST];
 };

@@ -9,11 +9,15 @@
 #include <string.h>
 
 #include "core/decide.h"
+#include "core/gateway.h"
+#include "core/organisation.h"
 
 enum {
     BLOCKS_MOST = 100000,
-    TRAP_SECONDS = 86400, /* a login's second message to a trap within so long blocks it, */
-    TRAP_ALLOWED = 1      /* the first does not */
+    GATEWAYS_MOST = 1000,  /* client hosts whose names are remembered */
+    GATEWAY_BLOCK = 86400, /* seconds; the next one within a day is twice as long */
+    TRAP_SECONDS = 86400,  /* a login's second message to a trap within so long blocks it, */
+    TRAP_ALLOWED = 1       /* the first does not */
 };
 
 /* The count of a login's messages to traps: no rule of rate_limit has it. */
@@ -25,6 +29,7 @@ struct book {
     struct ledger *ledger;
     struct blocklist *blocks;
     struct windows *windows;
+    struct gateway *gateway;
     struct journal *journal; /* NULL: nothing can be recorded yet */
     int64_t offset;          /* ledger's clock less steady clock */
     unsigned char key[crypto_shorthash_KEYBYTES];
@@ -44,11 +49,13 @@ struct book *book_new(struct sequence *sequence, size_t keys_most)
     book->ledger = ledger_new(keys_most, seed);
     book->blocks = blocklist_new(BLOCKS_MOST);
     book->windows = windows_new();
+    book->gateway = gateway_new(GATEWAYS_MOST);
     if (book->ledger == NULL || book->blocks == NULL || book->windows == NULL ||
-        pthread_mutex_init(&book->lock, NULL) != 0) {
+        book->gateway == NULL || pthread_mutex_init(&book->lock, NULL) != 0) {
         ledger_free(book->ledger);
         blocklist_free(book->blocks);
         windows_free(book->windows);
+        gateway_free(book->gateway);
         free(book);
         return NULL;
     }
@@ -61,6 +68,7 @@ void book_free(struct book *book)
         ledger_free(book->ledger);
         blocklist_free(book->blocks);
         windows_free(book->windows);
+        gateway_free(book->gateway);
         pthread_mutex_destroy(&book->lock);
         free(book);
     }
@@ -216,6 +224,34 @@ static struct blocked find_block(const struct passage *passage, enum subject sub
                          : (struct blocked){false, {TABLE_NONE, 0}};
 }
 
+/* The names behind a client that asks for a right to relay of its own: once its right is suspended
+ * nothing is learned any more. This machine's own address has all its users behind it. */
+static void find_gateway(struct passage *passage)
+{
+    const struct judgement *judgement = &passage->judgement;
+    const struct facts *facts = passage->question->facts;
+    struct usage *usage = &passage->usage;
+    const char *domain = judgement->sender->domain;
+    char helo[ADDRESS_DOMAIN_ROOM];
+    bool mailbox = judgement->sender->kind == ADDRESS_MAILBOX;
+
+    if ((judgement->kind != KIND_CLIENT_HOST && judgement->kind != KIND_WINDOW) ||
+        judgement->local || facts->post != POST_MILTER || ip_is_loopback(&facts->client) ||
+        usage->relay.blocked || usage->client.blocked ||
+        policy_check_mode(passage->policy, CHECK_GATEWAY, NULL) == MODE_OFF) {
+        return;
+    }
+    organisation_of_helo(facts->helo.bytes, facts->helo.size, helo);
+    domain = mailbox ? organisation_of(domain) : "";
+    struct gateway_seen seen =
+        gateway_note(passage->book->gateway, passage->hashes.subject[SUBJECT_CLIENT],
+                     helo[0] != '\0' ? hash_of(passage->book, helo, strlen(helo)) : 0,
+                     mailbox ? hash_of(passage->book, domain, strlen(domain)) : 0, passage->time);
+    usage->gateway =
+        (struct gateway_use){true, seen.helos, seen.senders,
+                             (unsigned)policy_number(passage->policy, SETTING_GATEWAY_NAMES)};
+}
+
 /* How far the limits are used, and who is blocked: under the lock. */
 static void find_usage(struct passage *passage)
 {
@@ -224,6 +260,7 @@ static void find_usage(struct passage *passage)
     usage->client = find_block(passage, SUBJECT_CLIENT, false);
     usage->relay = find_block(passage, SUBJECT_CLIENT, true);
     usage->identity = find_block(passage, SUBJECT_IDENTITY, false);
+    find_gateway(passage);
     for (size_t i = 0; i < usage->limits; i++) {
         struct limit_use *use = &usage->limit[i];
         use->count = ledger_count(passage->book->ledger, &passage->key[i], passage->time);
@@ -246,13 +283,13 @@ static void charge(struct passage *passage, const struct ledger_key *key, enum s
 }
 
 /* Blocks the subject for so long, unless it is blocked already: who goes on does not renew it. */
-static void block(struct passage *passage, enum subject subject, int64_t seconds, struct rule rule,
-                  enum reason reason)
+static void block(struct passage *passage, enum subject subject, bool relay, int64_t seconds,
+                  struct rule rule, enum reason reason)
 {
     struct book *book = passage->book;
     const struct facts *facts = passage->question->facts;
     struct block *made = &passage->block;
-    uint64_t key = block_key(book, passage->hashes.subject[subject], false);
+    uint64_t key = block_key(book, passage->hashes.subject[subject], relay);
     int64_t longest = policy_number(passage->policy, SETTING_BLOCK_LONGEST);
     unsigned strikes = 1;
 
@@ -318,7 +355,7 @@ static void charge_refusal(struct passage *passage)
         charge(passage, &passage->key[i], use->limit.subject, use->limit.allowed);
         if (use->count + 1 > use->limit.allowed && !passage->shadow) {
             static const enum reason reasons[] = {REASON_RATE_CLIENT, REASON_RATE_IDENTITY};
-            block(passage, use->limit.subject, use->limit.block_for, use->limit.rule,
+            block(passage, use->limit.subject, false, use->limit.block_for, use->limit.rule,
                   reasons[use->limit.subject == SUBJECT_IDENTITY]);
         }
     }
@@ -354,13 +391,30 @@ static void follow_trap(struct passage *passage, const struct verdict *verdict)
         uint64_t before = ledger_count(passage->book->ledger, &key, passage->time);
         charge(passage, &key, SUBJECT_IDENTITY, TRAP_ALLOWED);
         if (before >= TRAP_ALLOWED) {
-            block(passage, SUBJECT_IDENTITY, seconds, verdict->rule, REASON_SPAM_TRAP);
+            block(passage, SUBJECT_IDENTITY, false, seconds, verdict->rule, REASON_SPAM_TRAP);
         }
     } else if (passage->judgement.kind == KIND_STRANGER && facts->client_known &&
                passage->judgement.sender->kind == ADDRESS_MAILBOX &&
                !(policy_listed(passage->policy, &facts->client, false, &listed) == LISTING_ACCEPT &&
                  listed.table == TABLE_IP_RANGE)) {
-        block(passage, SUBJECT_CLIENT, seconds, verdict->rule, REASON_SPAM_TRAP);
+        block(passage, SUBJECT_CLIENT, false, seconds, verdict->rule, REASON_SPAM_TRAP);
+    }
+}
+
+/* Behind this client stand many: its right to relay is suspended. Mail to us goes on. */
+static void follow_gateway(struct passage *passage, const struct verdict *verdict)
+{
+    const struct gateway_use *use = &passage->usage.gateway;
+    struct block *made = &passage->block;
+    char client[SUBJECT_TEXT];
+
+    block(passage, SUBJECT_CLIENT, true, GATEWAY_BLOCK, verdict->rule, verdict->reason);
+    if (passage->blocks) {
+        subject_text(&passage->subjects, SUBJECT_CLIENT, client);
+        snprintf(made->subject, sizeof made->subject, "relay%s", strchr(client, ':'));
+        snprintf(made->note, sizeof made->note,
+                 "%u HELO names and %u sender domains of different organisations in an hour",
+                 use->helos, use->senders);
     }
 }
 
@@ -375,11 +429,15 @@ static void find_consequences(struct passage *passage, const struct verdict *ver
     if (verdict->check == CHECK_TRAP && verdict->action == ACTION_REFUSE) {
         follow_trap(passage, verdict);
     }
+    if (verdict->check == CHECK_GATEWAY && verdict->action == ACTION_REFUSE) {
+        follow_gateway(passage, verdict);
+    }
     if (verdict->check == CHECK_RATE && verdict->action == ACTION_REFUSE) {
         for (size_t i = 0; i < passage->usage.limits; i++) {
             const struct limit *limit = &passage->usage.limit[i].limit;
             if (limit->rule.row == verdict->rule.row && limit->then == THEN_BLOCK) {
-                block(passage, limit->subject, limit->block_for, limit->rule, verdict->reason);
+                block(passage, limit->subject, false, limit->block_for, limit->rule,
+                      verdict->reason);
             }
         }
     }
@@ -411,6 +469,10 @@ static void apply(struct passage *passage, struct judged *judged, uint64_t recor
         passage->block.number = judged->number;
         if (blocklist_put(book->blocks, &passage->block, true)) {
             memcpy(judged->blocked, passage->block.subject, sizeof judged->blocked);
+            if (passage->block.reason == REASON_GATEWAY_SUSPECTED) {
+                /* or it would begin again at once when somebody lifts the block */
+                gateway_forget(book->gateway, passage->hashes.subject[SUBJECT_CLIENT]);
+            }
         }
     }
 }

@@ -172,7 +172,7 @@ static const struct column columns[TABLE_COUNT][CELLS_MOST] = {
                                  "client_prefix_ipv4 client_prefix_ipv6 client_host_most "
                                  "client_host_most_ipv6 retention login_window_seconds "
                                  "report_address recipients_most ring_size keys_most "
-                                 "block_longest "},
+                                 "block_longest gateway_names "},
                        {.kind = 'X'}},
 };
 

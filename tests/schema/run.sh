@@ -60,7 +60,7 @@ same "settings" "$(db "$p" "SELECT group_concat(name || '=' || value, ' ') FROM 
     setting ORDER BY id)")" "mode=enforce help_url= login_realm= login_domain=\
  recipient_delimiter=+ client_prefix_ipv4=32 client_prefix_ipv6=64 client_host_most=65536\
  client_host_most_ipv6=1 retention=30 login_window_seconds=0 report_address=\
- recipients_most=1000 ring_size=100000 keys_most=1000000 block_longest=604800"
+ recipients_most=1000 ring_size=100000 keys_most=1000000 block_longest=604800 gateway_names=20"
 
 # Columns: note and id are the last ones, and .schema explains every column and table.
 for t in $tables; do
