@@ -150,8 +150,8 @@ static void open_book(struct desk *desk)
 
     desk->book = book_new(&desk->sequence, 1000);
     assert_non_null(desk->book);
-    if (recorder_open(desk->folder, desk->state, desk->book, desk->now, NULL, NULL, &desk->recorder,
-                      &why) != STATUS_OK) {
+    if (recorder_open(desk->folder, desk->state, desk->book, desk->policy, desk->now, NULL, NULL,
+                      &desk->recorder, &why) != STATUS_OK) {
         fail_msg("%s", why.text);
     }
 }
