@@ -18,6 +18,27 @@ enum {
     LITERAL_MOST = 45
 };
 
+/* What a letter of a domain becomes when it is folded; 0: it cannot stand in one. */
+static const char domain_letter[256] = {
+    ['-'] = '-', ['_'] = '_', ['0'] = '0', ['1'] = '1', ['2'] = '2', ['3'] = '3', ['4'] = '4',
+    ['5'] = '5', ['6'] = '6', ['7'] = '7', ['8'] = '8', ['9'] = '9', ['a'] = 'a', ['b'] = 'b',
+    ['c'] = 'c', ['d'] = 'd', ['e'] = 'e', ['f'] = 'f', ['g'] = 'g', ['h'] = 'h', ['i'] = 'i',
+    ['j'] = 'j', ['k'] = 'k', ['l'] = 'l', ['m'] = 'm', ['n'] = 'n', ['o'] = 'o', ['p'] = 'p',
+    ['q'] = 'q', ['r'] = 'r', ['s'] = 's', ['t'] = 't', ['u'] = 'u', ['v'] = 'v', ['w'] = 'w',
+    ['x'] = 'x', ['y'] = 'y', ['z'] = 'z', ['A'] = 'a', ['B'] = 'b', ['C'] = 'c', ['D'] = 'd',
+    ['E'] = 'e', ['F'] = 'f', ['G'] = 'g', ['H'] = 'h', ['I'] = 'i', ['J'] = 'j', ['K'] = 'k',
+    ['L'] = 'l', ['M'] = 'm', ['N'] = 'n', ['O'] = 'o', ['P'] = 'p', ['Q'] = 'q', ['R'] = 'r',
+    ['S'] = 's', ['T'] = 't', ['U'] = 'u', ['V'] = 'v', ['W'] = 'w', ['X'] = 'x', ['Y'] = 'y',
+    ['Z'] = 'z',
+};
+
+/* What ends a local part that is not quoted. */
+static const bool is_special[256] = {
+    ['\0'] = true, [' '] = true, ['('] = true,  [')'] = true, ['<'] = true,
+    ['>'] = true,  ['['] = true, [']'] = true,  [':'] = true, [';'] = true,
+    [','] = true,  ['"'] = true, ['\\'] = true, ['@'] = true,
+};
+
 static char lower(char c)
 {
     return c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
@@ -31,6 +52,12 @@ static bool is_ascii(char c)
 static bool is_control(char c)
 {
     return (unsigned char)c < 0x20 || c == 0x7f;
+}
+
+/* ASCII, and no control character. */
+static bool is_plain(char c)
+{
+    return (unsigned char)c >= 0x20 && (unsigned char)c < 0x7f;
 }
 
 /* The length of the UTF-8 character at text (RFC 3629: shortest form, no surrogates); 0 if there
@@ -91,23 +118,28 @@ static bool is_clean(const char *text, size_t size)
 {
     size_t at = 0;
 
-    while (at < size) {
+    for (;;) {
+        while (at < size && is_plain(text[at])) {
+            at++;
+        }
+        if (at == size) {
+            return true;
+        }
         size_t length = utf8_length(text + at, size - at);
-
         if (length == 0 || is_control(text[at])) {
             return false;
         }
         at += length;
     }
-    return true;
 }
 
 /* ---- domains ---- */
 
-/* A domain of ASCII labels. A trailing dot is not in RFC 5321, but has one meaning: removed. */
+/* A domain of ASCII labels. A trailing dot is not in RFC 5321, but has one meaning: removed. to is
+ * worth nothing where there is none. */
 static bool fold_labels(const char *text, size_t size, char to[ADDRESS_DOMAIN_ROOM])
 {
-    size_t start = 0;
+    size_t at = 0;
 
     if (size > 0 && text[size - 1] == '.') {
         size--;
@@ -115,27 +147,24 @@ static bool fold_labels(const char *text, size_t size, char to[ADDRESS_DOMAIN_RO
     if (size < 1 || size > DOMAIN_MOST) {
         return false;
     }
-    for (size_t i = 0; i <= size; i++) {
-        if (i == size || text[i] == '.') {
-            size_t length = i - start;
+    for (;;) {
+        size_t start = at;
 
-            if (length < 1 || length > LABEL_MOST || text[start] == '-' || text[i - 1] == '-') {
-                return false;
-            }
-            start = i + 1;
-        } else {
-            char c = lower(text[i]);
-
-            if (!(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') && c != '-' && c != '_') {
-                return false;
-            }
+        while (at < size && (to[at] = domain_letter[(unsigned char)text[at]]) != 0) {
+            at++;
         }
+        if (at == start || at - start > LABEL_MOST || text[start] == '-' || text[at - 1] == '-') {
+            return false;
+        }
+        if (at == size) {
+            to[size] = '\0';
+            return true;
+        }
+        if (text[at] != '.') {
+            return false;
+        }
+        to[at++] = '.';
     }
-    for (size_t i = 0; i < size; i++) {
-        to[i] = lower(text[i]);
-    }
-    to[size] = '\0';
-    return true;
 }
 
 /* STATUS_OK, STATUS_BAD, or STATUS_BROKEN when libidn2 has no memory. */
@@ -147,6 +176,10 @@ static enum status read_domain(const char *text, size_t size, char to[ADDRESS_DO
     enum status status = STATUS_BAD;
     int answer;
 
+    /* Nearly all are ASCII: what has no such reading is looked at again. */
+    if (fold_labels(text, size, to)) {
+        return STATUS_OK;
+    }
     to[0] = '\0';
     if (size > ADDRESS_PATH_MOST) {
         return STATUS_BAD;
@@ -154,10 +187,7 @@ static enum status read_domain(const char *text, size_t size, char to[ADDRESS_DO
     for (size_t i = 0; i < size; i++) {
         ascii = ascii && is_ascii(text[i]);
     }
-    if (ascii) {
-        return fold_labels(text, size, to) ? STATUS_OK : STATUS_BAD;
-    }
-    if (!is_clean(text, size)) {
+    if (ascii || !is_clean(text, size)) {
         return STATUS_BAD;
     }
     memcpy(copy, text, size);
@@ -173,6 +203,7 @@ static enum status read_domain(const char *text, size_t size, char to[ADDRESS_DO
     }
     /* The mapping can bring forth dots, spaces and @ out of their wide forms: look again. */
     if (!fold_labels((const char *)found, strlen((const char *)found), to)) {
+        to[0] = '\0';
         goto out;
     }
     status = STATUS_OK;
@@ -263,18 +294,11 @@ static enum status read_domain_or_literal(const char *text, size_t size, bool *l
 
 /* ---- local parts ---- */
 
-static void put_local(struct address *address, char c)
-{
-    address->local[address->local_size] = c;
-    address->fold[address->local_size] = lower(c);
-    address->local_size++;
-}
-
 /* Reads a local part from the start of a clean text of at most ADDRESS_PATH_MOST octets. Returns
  * the octets it takes, 0 if there is none. */
 static size_t read_local(const char *text, size_t size, struct address *address)
 {
-    size_t at = 0;
+    size_t at = 0, used = 0;
 
     if (size > 0 && text[0] == '"') {
         for (at = 1; at < size && text[at] != '"'; at++) {
@@ -282,13 +306,24 @@ static size_t read_local(const char *text, size_t size, struct address *address)
             if (text[at] == '\\' && (++at == size || !is_ascii(text[at]))) {
                 return 0;
             }
-            put_local(address, text[at]);
+            address->local[used++] = text[at];
         }
-        return at < size ? at + 1 : 0;
+        if (at == size) {
+            return 0;
+        }
+        at++;
+    } else {
+        while (at < size && !is_special[(unsigned char)text[at]]) {
+            at++;
+        }
+        memcpy(address->local, text, at);
+        used = at;
     }
-    while (at < size && strchr(" ()<>[]:;@\\,\"", text[at]) == NULL) {
-        put_local(address, text[at++]);
+    for (size_t i = 0; i < used; i++) {
+        address->fold[i] = lower(address->local[i]);
     }
+    address->local[used] = address->fold[used] = '\0';
+    address->local_size = used;
     return at;
 }
 
@@ -379,6 +414,15 @@ static bool has_second_at(const char *text, size_t size)
     return count > 1;
 }
 
+/* Nothing is known yet. What lies behind the ends of the texts is not wiped: nobody reads it. */
+static void clear(struct address *address)
+{
+    address->kind = ADDRESS_MALFORMED;
+    address->routed = address->literal = address->out_of_memory = false;
+    address->local_size = 0;
+    address->local[0] = address->fold[0] = address->domain[0] = '\0';
+}
+
 void address_parse(const char *text, size_t size, struct address *address)
 {
     const char *path = text;
@@ -386,7 +430,7 @@ void address_parse(const char *text, size_t size, struct address *address)
     enum status status = STATUS_BAD;
     bool routed;
 
-    memset(address, 0, sizeof *address);
+    clear(address);
     if (size > 0 && text[0] == '<') {
         if (size < 2 || text[size - 1] != '>') {
             goto out;
@@ -406,8 +450,7 @@ out:
     }
     /* Half a reading must not be taken for one. */
     routed = address->routed || has_second_at(text, size);
-    memset(address, 0, sizeof *address);
-    address->kind = ADDRESS_MALFORMED;
+    clear(address);
     address->routed = routed;
     address->out_of_memory = status == STATUS_BROKEN;
 }

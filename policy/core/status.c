@@ -85,9 +85,13 @@ size_t printable_copy(char *to, size_t room, const char *text, size_t size, size
     }
     for (size_t i = 0; i < size; i++) {
         unsigned char byte = (unsigned char)text[i];
-        size_t used = put_byte(to + length, room - 1 - tail_length - length, byte,
-                               !is_printable(byte) || byte == '"' || byte == '\\');
+        bool escape = !is_printable(byte) || byte == '"' || byte == '\\';
 
+        if (!escape && length < room - 1 - tail_length) {
+            to[length++] = (char)byte;
+            continue;
+        }
+        size_t used = put_byte(to + length, room - 1 - tail_length - length, byte, escape);
         if (used == 0) {
             break;
         }
