@@ -216,13 +216,19 @@ static bool find_address(const struct policy *policy, const struct facts *facts,
         domain = host;
     }
     if (domain[0] != '\0') {
-        snprintf(form, sizeof form, "%s@%s", fold, domain);
+        size_t local_size = strlen(fold), domain_size = strlen(domain);
+        memcpy(form, fold, local_size);
+        form[local_size] = '@';
+        memcpy(form + local_size + 1, domain, domain_size + 1);
         span = namemap_find(map, form);
     }
-    /* A local part with an @ inside must not be read as a full address of the table. */
-    if (span.count == 0 && strchr(fold, '@') == NULL &&
-        policy_domain(policy, facts, address, NULL) != DOMAIN_FOREIGN) {
+    /* A local part with an @ inside must not be read as a full address of the table. Few names are
+     * in the table, so whose the domain is is asked last. */
+    if (span.count == 0 && strchr(fold, '@') == NULL) {
         span = namemap_find(map, fold);
+        if (span.count > 0 && policy_domain(policy, facts, address, NULL) == DOMAIN_FOREIGN) {
+            span.count = 0;
+        }
     }
     if (span.count > 0) {
         *payload = span.entries->payload;
@@ -230,15 +236,23 @@ static bool find_address(const struct policy *policy, const struct facts *facts,
     return span.count > 0;
 }
 
+/* The same with the address as it stands, then without its BATV tag. */
+static bool find_address_or_batv(const struct policy *policy, const struct facts *facts,
+                                 const struct namemap *map, const struct address *address,
+                                 uint32_t *payload)
+{
+    const char *bare = address_without_batv(address->fold);
+
+    return find_address(policy, facts, map, address, address->fold, payload) ||
+           (bare != address->fold && find_address(policy, facts, map, address, bare, payload));
+}
+
 bool policy_receive_only(const struct policy *policy, const struct facts *facts,
                          const struct address *address, struct rule *rule)
 {
     const struct name_row *rows = policy->rows->receive_only.items;
     uint32_t payload = 0;
-    bool found =
-        find_address(policy, facts, &policy->receive_only, address, address->fold, &payload) ||
-        find_address(policy, facts, &policy->receive_only, address,
-                     address_without_batv(address->fold), &payload);
+    bool found = find_address_or_batv(policy, facts, &policy->receive_only, address, &payload);
 
     rule_set(rule, found ? TABLE_RECEIVE_ONLY : TABLE_NONE, found ? rows[payload].id : 0);
     return found;
