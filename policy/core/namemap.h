@@ -11,6 +11,8 @@ struct namemap_entry {
     const char *key;
     uint32_t payload; /* an index of the caller's */
     uint32_t order;   /* entries of one key keep this order */
+    uint64_t prefix;  /* the key's first octets as a number, made by namemap_build: a search reads
+                         a key only where they are equal */
 };
 
 /* A view of entries that the caller owns. */

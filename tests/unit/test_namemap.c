@@ -16,8 +16,31 @@
 
 /* Names that sort closely; bytes above 0x7f come last, not first. */
 static const char *const names[] = {
-    "",  "*",         "a",          "a.example",  "a@",       "ab", "abuse", "abuse@example.jp",
-    "b", "b.example", "postmaster", "postmastes", "\xc3\xa4", "z",  "zz",    "\x01",
+    "",
+    "*",
+    "a",
+    "a.example",
+    "a@",
+    "ab",
+    "abuse",
+    "abuse@example.jp",
+    "b",
+    "b.example",
+    "postmaster",
+    "postmastes",
+    "\xc3\xa4",
+    "z",
+    "zz",
+    "\x01",
+    /* alike in their first seven, eight and nine octets, which a search reads as a number */
+    "samefor",
+    "samefor7",
+    "samefor8",
+    "samefor8\x01",
+    "samefor89",
+    "samefor8\xff",
+    "samefor8samefor8",
+    "samefor8samefor9",
 };
 
 /* ---- tests ---- */
@@ -48,8 +71,9 @@ static void test_against_hand(void **state)
             size_t name;
 
             random = (random * 1103515245 + 12345) & 0x7fffffff;
-            name = random >> 8 & (COUNT_OF(names) - 1);
-            entries[i] = (struct namemap_entry){names[name], (uint32_t)(1000 + i), (uint32_t)i};
+            name = (random >> 8) % COUNT_OF(names);
+            entries[i] = (struct namemap_entry){
+                .key = names[name], .payload = (uint32_t)(1000 + i), .order = (uint32_t)i};
             given[name]++;
         }
         namemap_build(&map, entries, count);
