@@ -24,8 +24,8 @@ static void index_names(struct policy *policy, struct namemap *map, struct namem
     for (size_t i = 0; i < list->count; i++) {
         uint32_t offset;
         memcpy(&offset, (const char *)list->items + i * list->size + key_offset, sizeof offset);
-        entries[i] =
-            (struct namemap_entry){rows_text(policy->rows, offset), (uint32_t)i, (uint32_t)i};
+        entries[i] = (struct namemap_entry){
+            .key = rows_text(policy->rows, offset), .payload = (uint32_t)i, .order = (uint32_t)i};
     }
     *next = entries + list->count;
     namemap_build(map, entries, list->count);
@@ -167,7 +167,8 @@ static size_t gather_listing(const struct policy *policy, struct rangemap_item *
 
 static size_t rangemap_size(const struct rangemap *map)
 {
-    return map->count4 * (sizeof *map->first4 + sizeof *map->value4) +
+    return (map->index4 != NULL ? RANGEMAP_INDEX * sizeof *map->index4 : 0) +
+           map->count4 * (sizeof *map->first4 + sizeof *map->value4) +
            map->count6 * (sizeof *map->first6 + sizeof *map->value6);
 }
 

@@ -20,6 +20,8 @@ struct rangemap_item {
 /* A flat map: disjoint pieces, each with the payload of its winner; IPv4 and IPv6 apart, so ::/0
  * speaks for no IPv4 client. The arrays live where the builder put them. */
 struct rangemap {
+    uint32_t *index4; /* RANGEMAP_INDEX numbers, or NULL for a small map: [n] is how many pieces
+                         begin before the n-th block of 65,536 addresses */
     uint32_t *first4; /* host order, ascending */
     uint32_t *value4; /* payload + 1, 0 = nobody */
     size_t count4;
@@ -28,7 +30,7 @@ struct rangemap {
     size_t count6;
 };
 
-enum { RANGEMAP_NONE = -1 };
+enum { RANGEMAP_NONE = -1, RANGEMAP_INDEX = 65537 };
 
 /* Builds the map with malloc; items is sorted in place. Returns 0, or -1 when memory runs out (the
  * map is then empty). O(n log n) time, a transient heap of 8 bytes an item, and at most 2n+1

@@ -208,11 +208,65 @@ static void test_against_hand(void **state)
     }
 }
 
+/* So many that the map has an index: blocks with none, one, many of them, and both ends. */
+static void test_large(void **state)
+{
+    enum { LARGE = 6000, LOOKS = 1000 };
+    struct rangemap_item *items = calloc(LARGE, sizeof *items),
+                         *sorted = calloc(LARGE, sizeof *items);
+    uint64_t random = 4711;
+    struct rangemap map;
+    struct ip ip;
+
+    (void)state;
+    assert_true(items != NULL && sorted != NULL);
+    for (uint32_t i = 0; i < LARGE; i++) {
+        uint64_t number = random_next(&random);
+        uint32_t first = (uint32_t)(number >> 20);
+        uint32_t width =
+            i % 100 == 0 ? UINT32_C(1) << 24 : (uint32_t)(number & (i % 2 == 0 ? 0x1fff : 0x3f));
+
+        first = i % 2 == 0 ? first : UINT32_C(0x0a000000) + (first & 0xfffff);
+        first = i == 0 ? 0 : i == 1 ? UINT32_MAX - width : first;
+        uint32_t last = first < UINT32_MAX - width ? first + width : UINT32_MAX;
+        items[i].range.first = ip_from_ipv4(
+            (unsigned char[]){(unsigned char)(first >> 24), (unsigned char)(first >> 16),
+                              (unsigned char)(first >> 8), (unsigned char)first});
+        items[i].range.last =
+            ip_from_ipv4((unsigned char[]){(unsigned char)(last >> 24), (unsigned char)(last >> 16),
+                                           (unsigned char)(last >> 8), (unsigned char)last});
+        items[i].payload = items[i].order = i;
+    }
+    memcpy(sorted, items, LARGE * sizeof *items);
+    assert_int_equal(rangemap_build(&map, sorted, LARGE), 0);
+    assert_non_null(map.index4);
+    check_shape(&map, LARGE, 0);
+    assert_true(ip_parse("0.0.0.0", &ip));
+    check_one(&map, items, LARGE, ip, 0);
+    assert_true(ip_parse("255.255.255.255", &ip));
+    check_one(&map, items, LARGE, ip, 0);
+    for (size_t i = 0; i < LOOKS; i++) {
+        uint64_t number = random_next(&random);
+        const struct rangemap_item *item = &items[number % LARGE];
+
+        ip = i % 2 == 0 ? item->range.first : item->range.last;
+        check_one(&map, items, LARGE, beside(ip, i % 3 == 0 ? 1 : i % 3 == 1 ? -1 : 0), i);
+        /* the first and the last address of a block */
+        ip.byte[14] = ip.byte[15] = i % 2 == 0 ? 0 : 0xff;
+        check_one(&map, items, LARGE, ip, i);
+    }
+    rangemap_free(&map);
+    assert_null(map.index4);
+    free(items);
+    free(sorted);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cases),
         cmocka_unit_test(test_against_hand),
+        cmocka_unit_test(test_large),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
