@@ -4,7 +4,7 @@
 
 #include <netinet/in.h>
 #include <stdatomic.h>
-#include <stdio.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -12,16 +12,33 @@
 
 #include "live/moment.h"
 
+/* The number in hexadecimal, at the end of digits[16]. */
+static const char *hexadecimal(uint64_t number, char digits[17])
+{
+    char *at = digits + 16;
+
+    *at = '\0';
+    do {
+        *--at = "0123456789abcdef"[number & 15];
+        number >>= 4;
+    } while (number != 0);
+    return at;
+}
+
 struct session *session_new(void)
 {
     static atomic_uint_fast64_t counter;
     struct session *session = calloc(1, sizeof *session);
+    char digits[17];
 
     if (session != NULL) {
         /* seconds and a counter: enough to find one session in a day's log */
-        snprintf(session->id, sizeof session->id, "%llx-%llx",
-                 (unsigned long long)(moment_now().wall / 1000),
-                 (unsigned long long)atomic_fetch_add(&counter, 1));
+        const char *text = hexadecimal((uint64_t)(moment_now().wall / 1000), digits);
+        size_t size = strlen(text), room = sizeof session->id - 1;
+        memcpy(session->id, text, size);
+        session->id[size++] = '-';
+        text = hexadecimal(atomic_fetch_add(&counter, 1), digits);
+        memcpy(session->id + size, text, strnlen(text, room - size));
     }
     return session;
 }
@@ -141,7 +158,7 @@ void session_mail(struct session *session, struct engine *engine, const char *se
 bool session_whole(const struct session *session)
 {
     return session->connected && session->has_mail && !session->client_broken &&
-           !session->helo_broken && !session->message_broken;
+           !session->helo_broken && !session->message_broken && !session->recipient_broken;
 }
 
 void session_queue(struct session *session, const char *queue)
@@ -164,7 +181,17 @@ static struct text text_of(const struct session_text *kept)
     return (struct text){kept->bytes != NULL ? kept->bytes : "", kept->size};
 }
 
-void session_facts(const struct session *session, const char *recipient, struct facts *facts)
+/* Memory has run out for the verdicts of this message: has this recipient one? Then it must have
+ * the same again. */
+static bool is_known(const struct session *session, const struct facts *facts)
+{
+    struct address address;
+
+    address_parse(facts->recipient.bytes, facts->recipient.size, &address);
+    return message_knows(&session->message, message_mailbox(&address));
+}
+
+void session_facts(struct session *session, const char *recipient, struct facts *facts)
 {
     memset(facts, 0, sizeof *facts);
     facts->post = POST_MILTER;
@@ -181,4 +208,5 @@ void session_facts(const struct session *session, const char *recipient, struct 
     facts->sender = text_of(&session->sender);
     facts->recipient = (struct text){recipient != NULL ? recipient : "", 0};
     facts->recipient.size = strnlen(facts->recipient.bytes, SESSION_TEXT_MOST);
+    session->recipient_broken = session->message.full && !is_known(session, facts);
 }

@@ -20,10 +20,11 @@ struct session_text {
 
 struct session {
     char id[24];
-    bool connected;      /* without it nothing is known of the client: 451 */
-    bool client_broken;  /* memory ran out at connect, */
-    bool helo_broken;    /* at HELO */
-    bool message_broken; /* or at MAIL: 451 until that is said again */
+    bool connected;        /* without it nothing is known of the client: 451 */
+    bool client_broken;    /* memory ran out at connect, */
+    bool helo_broken;      /* at HELO */
+    bool message_broken;   /* or at MAIL: 451 until that is said again */
+    bool recipient_broken; /* or for one more recipient, whose facts session_facts has made: 451 */
     bool has_mail;
     bool client_known, submission, listener_known;
     struct ip client, listener;
@@ -50,10 +51,11 @@ void session_queue(struct session *session, const char *queue);
  * NULL: the daemon is ending, nothing is written down any more. */
 void session_end_message(struct session *session, struct engine *engine, enum outcome outcome);
 
-/* Is all known that a judgement needs? */
+/* Is all known that a judgement of the recipient of the last session_facts needs, and room there to
+ * remember it? */
 bool session_whole(const struct session *session);
 
 /* The facts for a recipient; they borrow from session and recipient. */
-void session_facts(const struct session *session, const char *recipient, struct facts *facts);
+void session_facts(struct session *session, const char *recipient, struct facts *facts);
 
 #endif

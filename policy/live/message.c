@@ -14,6 +14,7 @@ struct message_entry {
 };
 
 enum { FLAG_LOCAL = 1, FLAG_OBSERVED = 2 };
+enum { HELD_FIRST = 4 }; /* most messages have fewer recipients */
 
 static unsigned char hash_key[crypto_shorthash_KEYBYTES];
 
@@ -29,7 +30,8 @@ enum status message_begin(struct message *message, const char *sender, size_t si
                           size_t recipients)
 {
     message_end(message);
-    message->entries = malloc(recipients * sizeof *message->entries);
+    size_t held = recipients < HELD_FIRST ? recipients : HELD_FIRST;
+    message->entries = malloc((held + 1) * sizeof *message->entries);
     message->start = malloc(sizeof *message->start);
     if (message->entries == NULL || message->start == NULL) {
         message_end(message);
@@ -37,8 +39,27 @@ enum status message_begin(struct message *message, const char *sender, size_t si
     }
     address_parse(sender, size, &message->start->sender);
     message->start->charges = 0;
+    message->held = held;
     message->room = recipients;
     return STATUS_OK;
+}
+
+/* Makes room for the next recipient, unless it is one too many anyway. */
+static void grow(struct message *message)
+{
+    size_t held = message->held * 2 < message->room ? message->held * 2 : message->room;
+    struct message_entry *entries;
+
+    if (message->count < message->held || message->held == message->room) {
+        return;
+    }
+    entries = realloc(message->entries, held * sizeof *entries);
+    if (entries == NULL) {
+        message->full = true;
+        return;
+    }
+    message->entries = entries;
+    message->held = held;
 }
 
 void message_end(struct message *message)
@@ -57,44 +78,57 @@ uint64_t message_mailbox(const struct address *address)
     if (address->kind != ADDRESS_MAILBOX || address->routed) {
         return 0;
     }
-    int size = snprintf(form, sizeof form, "%s@%s", address->fold, address->domain);
-    crypto_shorthash(hash, (const unsigned char *)form, (unsigned long long)size, hash_key);
+    size_t local = address->local_size, domain = strlen(address->domain);
+    memcpy(form, address->fold, local);
+    form[local] = '@';
+    memcpy(form + local + 1, address->domain, domain);
+    crypto_shorthash(hash, (const unsigned char *)form, local + 1 + domain, hash_key);
     memcpy(&mailbox, hash, sizeof mailbox);
     return mailbox != 0 ? mailbox : 1;
+}
+
+static const struct message_entry *find(const struct message *message, uint64_t mailbox)
+{
+    for (size_t i = 0; mailbox != 0 && i < message->count; i++) {
+        if (message->entries[i].mailbox == mailbox) {
+            return &message->entries[i];
+        }
+    }
+    return NULL;
+}
+
+bool message_knows(const struct message *message, uint64_t mailbox)
+{
+    return find(message, mailbox) != NULL;
 }
 
 bool message_recall(const struct message *message, uint64_t mailbox, struct verdict *verdict,
                     uint64_t *number)
 {
-    if (mailbox == 0) {
+    const struct message_entry *entry = find(message, mailbox);
+
+    if (entry == NULL) {
         return false;
     }
-    for (size_t i = 0; i < message->count; i++) {
-        const struct message_entry *entry = &message->entries[i];
-        if (entry->mailbox == mailbox) {
-            memset(verdict, 0, sizeof *verdict);
-            verdict->action = (enum action)entry->action;
-            verdict->reason = (enum reason)entry->reason;
-            verdict->check = (enum check)entry->check;
-            verdict->kind = (enum sender_kind)entry->kind;
-            verdict->rule = (struct rule){(enum table)entry->table, entry->row};
-            verdict->recipient_local = (entry->flags & FLAG_LOCAL) != 0;
-            verdict->observed = (entry->flags & FLAG_OBSERVED) != 0;
-            verdict->observed_reason = (enum reason)entry->observed_reason;
-            verdict->observed_rule =
-                (struct rule){(enum table)entry->observed_table, entry->observed_row};
-            *number = entry->number;
-            return true;
-        }
-    }
-    return false;
+    memset(verdict, 0, sizeof *verdict);
+    verdict->action = (enum action)entry->action;
+    verdict->reason = (enum reason)entry->reason;
+    verdict->check = (enum check)entry->check;
+    verdict->kind = (enum sender_kind)entry->kind;
+    verdict->rule = (struct rule){(enum table)entry->table, entry->row};
+    verdict->recipient_local = (entry->flags & FLAG_LOCAL) != 0;
+    verdict->observed = (entry->flags & FLAG_OBSERVED) != 0;
+    verdict->observed_reason = (enum reason)entry->observed_reason;
+    verdict->observed_rule = (struct rule){(enum table)entry->observed_table, entry->observed_row};
+    *number = entry->number;
+    return true;
 }
 
 bool message_remember(struct message *message, uint64_t mailbox, const struct verdict *verdict,
                       uint64_t number)
 {
-    if (message->count >= message->room) {
-        return false;
+    if (message->count >= message->held) {
+        return false; /* one too many, or there was no memory */
     }
     message->entries[message->count++] = (struct message_entry){
         .mailbox = mailbox,
@@ -111,6 +145,7 @@ bool message_remember(struct message *message, uint64_t mailbox, const struct ve
         .flags = (unsigned char)((verdict->recipient_local ? FLAG_LOCAL : 0) |
                                  (verdict->observed ? FLAG_OBSERVED : 0)),
     };
+    grow(message);
     return true;
 }
 

@@ -25,11 +25,18 @@ struct message_start {
 };
 
 /* Sendmail merges equal mailboxes of one message (4-mta.md 4.2): the second must have the verdict
- * of the first. Zeroed = no message. Entries are made at MAIL, so that RCPT allocates nothing. */
+ * of the first. Zeroed = no message. A few entries are made at MAIL. Room for a further recipient
+ * is made when the one before is remembered, so that no verdict is given that could not be
+ * remembered.
+ */
 struct message {
     struct message_entry *entries;
-    size_t count, room;
-    bool trapped;         /* the remaining recipients and the message itself are refused */
+    size_t count; /* recipients remembered */
+    size_t room;  /* at most so many */
+    size_t held;  /* entries there is memory for */
+    bool full;    /* memory ran out: nothing more will be remembered. A recipient that is not known
+                     already must be answered 451 */
+    bool trapped; /* the remaining recipients and the message itself are refused */
     uint64_t trap_number; /* the decision that said so */
     struct rule trap_rule;
     bool charged[DIRECTION_COUNT]; /* the message counts have it already, by direction */
@@ -52,7 +59,9 @@ uint64_t message_mailbox(const struct address *address);
  * none. */
 bool message_recall(const struct message *message, uint64_t mailbox, struct verdict *verdict,
                     uint64_t *number);
-/* Remembers it. False when there is no room for another recipient. */
+/* Has this mailbox had a verdict? */
+bool message_knows(const struct message *message, uint64_t mailbox);
+/* Remembers it. False when there is no room for another recipient, or no memory (full). */
 bool message_remember(struct message *message, uint64_t mailbox, const struct verdict *verdict,
                       uint64_t number);
 

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include <cmocka.h>
 
@@ -149,13 +150,71 @@ static void test_room(void **state)
     message_end(&message);
 }
 
+/* Far more than the first entries: each still has its own. */
+static void test_many(void **state)
+{
+    struct message message = {0};
+    struct verdict verdict, back;
+    uint64_t number;
+
+    (void)state;
+    memset(&verdict, 0, sizeof verdict);
+    assert_int_equal(message_begin(&message, "", 0, 999), STATUS_OK);
+    for (uint64_t i = 1; i <= 999; i++) {
+        verdict.rule.row = (int64_t)i * 3;
+        assert_false(message_knows(&message, i));
+        assert_true(message_remember(&message, i, &verdict, i + 7));
+        assert_true(message.held <= 999);
+    }
+    assert_false(message_remember(&message, 1000, &verdict, 1));
+    assert_false(message.full);
+    for (uint64_t i = 1; i <= 999; i++) {
+        assert_true(message_knows(&message, i));
+        assert_true(message_recall(&message, i, &back, &number));
+        assert_true(number == i + 7 && back.rule.row == (int64_t)i * 3);
+    }
+    message_end(&message);
+}
+
+/* Memory runs out: that is seen before a verdict is lost, and nothing that was remembered is. */
+static void test_no_memory(void **state)
+{
+    (void)state;
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    skip(); /* they end the program where memory ends */
+#else
+    enum { MOST = 1 << 22 };
+    struct message message = {0};
+    struct verdict verdict;
+    struct rlimit before, nothing;
+
+    memset(&verdict, 0, sizeof verdict);
+    assert_int_equal(message_begin(&message, "", 0, MOST), STATUS_OK);
+    assert_int_equal(getrlimit(RLIMIT_AS, &before), 0);
+    nothing = before;
+    nothing.rlim_cur = 0;
+    assert_int_equal(setrlimit(RLIMIT_AS, &nothing), 0);
+    uint64_t given = 0;
+    while (given < MOST && !message.full && message_remember(&message, given + 1, &verdict, 1)) {
+        given++;
+    }
+    bool more = message_remember(&message, given + 1, &verdict, 1);
+    assert_int_equal(setrlimit(RLIMIT_AS, &before), 0);
+    assert_true(message.full && given > 0 && given < MOST);
+    assert_false(more);
+    assert_true(message_knows(&message, 1) && message_knows(&message, given));
+    assert_false(message_knows(&message, given + 1));
+    message_end(&message);
+    assert_false(message.full);
+#endif
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_pairs),
-        cmocka_unit_test(test_key_is_random),
-        cmocka_unit_test(test_all_comes_back),
-        cmocka_unit_test(test_room),
+        cmocka_unit_test(test_pairs),          cmocka_unit_test(test_key_is_random),
+        cmocka_unit_test(test_all_comes_back), cmocka_unit_test(test_room),
+        cmocka_unit_test(test_many),           cmocka_unit_test(test_no_memory),
     };
 
     message_hash_start();
