@@ -15,9 +15,8 @@
 #include "live/moment.h"
 
 enum {
-    SHOWN = 320, /* at most so many octets of a text from outside are shown */
-    SHOWN_ROOM = SHOWN * 4 + 32,
-    LINE_MOST = 6144,    /* four such texts and all else */
+    SHOWN = 320,         /* at most so many octets of a text from outside are shown */
+    LINE_MOST = 6144,    /* four such texts, escaped, and all else */
     RING_SIZE = 1 << 20, /* octets that wait for the thread */
     STOP_SECONDS = 1
 };
@@ -249,10 +248,9 @@ static void add_rule(struct line *line, const char *name, struct rule rule)
 
 static void add_field(struct line *line, const char *name, struct text text)
 {
-    char shown[SHOWN_ROOM];
-
     add_word(line, name);
-    add(line, shown, printable_copy(shown, sizeof shown, text.bytes, text.size, SHOWN));
+    line->size += printable_copy(line->text + line->size, LINE_MOST - line->size + 1, text.bytes,
+                                 text.size, SHOWN);
     add_word(line, "\"");
 }
 
@@ -271,16 +269,28 @@ static void add_id(struct line *line, const char *name, const char *id)
     }
 }
 
+/* An IPv4 address as ip_text writes it: nearly every client has one. */
+static void add_ip(struct line *line, const struct ip *ip)
+{
+    char text[IP_TEXT];
+
+    if (!ip_is_ipv4(ip)) {
+        ip_text(ip, text);
+        add_word(line, text);
+        return;
+    }
+    for (int i = 12; i < 16; i++) {
+        add_number(line, ip->byte[i]);
+        add(line, ".", i < 15);
+    }
+}
+
 void log_decision(const char *where, const char *session, const char *queue,
                   const struct facts *facts, const struct judged *judged, bool mta_refused)
 {
     const struct verdict *verdict = &judged->verdict;
-    char client[IP_TEXT] = "unknown";
     struct line line;
 
-    if (facts->client_known) {
-        ip_text(&facts->client, client);
-    }
     begin(&line);
     add_word(&line, "decision=");
     add_number(&line, judged->number);
@@ -291,7 +301,12 @@ void log_decision(const char *where, const char *session, const char *queue,
     add_id(&line, " session=", session);
     add_id(&line, " queue=", queue);
     add_pair(&line, " kind=", kind_name(verdict->kind));
-    add_pair(&line, " client=", client);
+    add_word(&line, " client=");
+    if (facts->client_known) {
+        add_ip(&line, &facts->client);
+    } else {
+        add_word(&line, "unknown");
+    }
     add_field(&line, " helo=\"", facts->helo);
     add_field(&line, " login=\"",
               verdict->kind == KIND_WINDOW ? (struct text){judged->window, strlen(judged->window)}
