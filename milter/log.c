@@ -264,8 +264,15 @@ static void add_pair(struct line *line, const char *name, const char *value)
 static void add_id(struct line *line, const char *name, const char *id)
 {
     add_pair(line, name, id[0] != '\0' ? "" : "-");
-    for (; *id != '\0'; id++) {
-        add(line, *id == ' ' || *id == '=' ? "_" : id, 1);
+    for (;;) {
+        size_t good = strcspn(id, " =");
+        add(line, id, good);
+        id += good;
+        if (*id == '\0') {
+            return;
+        }
+        add(line, "_", 1);
+        id++;
     }
 }
 

@@ -14,6 +14,11 @@ static bool is_printable(unsigned char byte)
     return byte >= 0x20 && byte <= 0x7e;
 }
 
+static bool is_plain(unsigned char byte)
+{
+    return is_printable(byte) && byte != '"' && byte != '\\';
+}
+
 /* Writes one byte, as it is or escaped, whole or not at all. Returns the length written. */
 static size_t put_byte(char *to, size_t room, unsigned char byte, bool escape)
 {
@@ -83,15 +88,19 @@ size_t printable_copy(char *to, size_t room, const char *text, size_t size, size
         }
         size = keep;
     }
-    for (size_t i = 0; i < size; i++) {
-        unsigned char byte = (unsigned char)text[i];
-        bool escape = !is_printable(byte) || byte == '"' || byte == '\\';
+    size_t most = room - 1 - tail_length;
+    for (size_t i = 0; i < size;) {
+        size_t begin = i, end = size - i < most - length ? size : i + (most - length);
 
-        if (!escape && length < room - 1 - tail_length) {
-            to[length++] = (char)byte;
-            continue;
+        while (i < end && is_plain((unsigned char)text[i])) {
+            i++;
         }
-        size_t used = put_byte(to + length, room - 1 - tail_length - length, byte, escape);
+        memcpy(to + length, text + begin, i - begin);
+        length += i - begin;
+        if (i == size || is_plain((unsigned char)text[i])) {
+            break; /* the end of the text, or of the room */
+        }
+        size_t used = put_byte(to + length, most - length, (unsigned char)text[i++], true);
         if (used == 0) {
             break;
         }
