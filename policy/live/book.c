@@ -721,6 +721,20 @@ void book_judge(struct book *book, const struct hold *hold, const struct questio
     }
 }
 
+void book_probe(struct book *book, const struct hold *hold, const struct facts *facts,
+                struct verdict *verdict)
+{
+    static const struct usage nothing;
+
+    lock(book);
+    if (hold->policy != NULL) {
+        decide(hold->policy, facts, &nothing, verdict);
+    } else {
+        decide_nothing(REASON_NO_POLICY, verdict);
+    }
+    unlock(book);
+}
+
 void book_trouble(struct book *book, enum reason reason, struct moment now, struct judged *judged)
 {
     static const struct facts nothing = {

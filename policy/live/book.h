@@ -64,6 +64,11 @@ void book_free(struct book *book);
 void book_judge(struct book *book, const struct hold *hold, const struct question *question,
                 struct message *message, struct moment now, struct judged *judged);
 
+/* Judges by the policy held as book_judge would if nothing were counted, waiting for the lock as it
+ * does; counts and records nothing: whoever asks wants to know whether there is an answer. */
+void book_probe(struct book *book, const struct hold *hold, const struct facts *facts,
+                struct verdict *verdict);
+
 /* Records an answer outside the judgement (REASON_INTERNAL_ERROR). */
 void book_trouble(struct book *book, enum reason reason, struct moment now, struct judged *judged);
 

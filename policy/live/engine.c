@@ -59,6 +59,31 @@ void engine_look(struct engine *engine)
     keeper_look(engine->keeper);
 }
 
+void engine_probe(struct engine *engine)
+{
+    struct hold hold = slot_acquire(engine->slot);
+    struct text empty = {"", 0}, recipient = {"<probe@probe.invalid>", 21};
+    struct verdict verdict;
+    struct facts facts;
+
+    memset(&facts, 0, sizeof facts);
+    facts.post = POST_MILTER;
+    facts.client_name = facts.helo = facts.host = facts.login = facts.sender = empty;
+    facts.recipient = recipient;
+    book_probe(engine->book, &hold, &facts, &verdict);
+    slot_release(engine->slot, hold);
+}
+
+int64_t engine_pulse(const struct engine *engine)
+{
+    return keeper_pulse(engine->keeper);
+}
+
+void engine_say(struct engine *engine, char sentence[KEEPER_SENTENCE])
+{
+    keeper_say(engine->keeper, sentence);
+}
+
 bool engine_message(struct engine *engine, struct message *message, const char *sender, size_t size)
 {
     struct hold hold = slot_acquire(engine->slot);

@@ -24,6 +24,12 @@ void engine_close(struct engine *engine);
 /* Looks at the policy now (SIGHUP). */
 void engine_look(struct engine *engine);
 
+/* For a watchdog. engine_probe judges a recipient of its own and gives the answer to nobody: it
+ * comes back if judgements come to an end. The others are keeper_pulse and keeper_say. */
+void engine_probe(struct engine *engine);
+int64_t engine_pulse(const struct engine *engine);
+void engine_say(struct engine *engine, char sentence[KEEPER_SENTENCE]);
+
 /* A message begins (MAIL), from this sender as it was typed: room for its recipients is made here.
  * False when there is no memory. */
 bool engine_message(struct engine *engine, struct message *message, const char *sender,

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/inotify.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <syslog.h>
 #include <unistd.h>
@@ -82,6 +83,9 @@ struct keeper {
     struct told trouble, state_trouble, record_trouble, keep_trouble, expiry_trouble;
     struct report report;
     atomic_bool stopping, look;
+    atomic_int_fast64_t pulse;
+    pthread_mutex_t said_lock;
+    char said[KEEPER_SENTENCE]; /* for keeper_say */
 };
 
 static void tell(struct keeper *keeper, int priority, const char *sentence)
@@ -469,6 +473,33 @@ static void write_report(struct keeper *keeper)
     }
 }
 
+/* The same in one sentence. */
+static void say(struct keeper *keeper)
+{
+    const struct report *report = &keeper->report;
+    char policy[128], refusal[400] = "", sentence[KEEPER_SENTENCE], shown[KEEPER_SENTENCE * 4];
+    const char *state = keeper->state_trouble.text[0] != '\0' ? keeper->state_trouble.text
+                                                              : keeper->record_trouble.text;
+
+    if (report->generation == 0) {
+        snprintf(policy, sizeof policy,
+                 "no policy is in force: everything that needs one gets 451");
+    } else {
+        snprintf(policy, sizeof policy, "policy %" PRIu64 " in force: %zu rows%s",
+                 report->generation, report->rows,
+                 strcmp(report->origin, "last-good") == 0 ? ", the last good one" : "");
+    }
+    if (keeper->refused) {
+        snprintf(refusal, sizeof refusal, "; policy.db is refused: %s", report->refusal);
+    }
+    snprintf(sentence, sizeof sentence, "%s%s%s%.400s", policy, refusal,
+             state[0] != '\0' ? "; " : "", state);
+    printable_copy(shown, sizeof shown, sentence, strlen(sentence), sizeof sentence);
+    pthread_mutex_lock(&keeper->said_lock);
+    snprintf(keeper->said, sizeof keeper->said, "%.*s", KEEPER_SENTENCE - 1, shown);
+    pthread_mutex_unlock(&keeper->said_lock);
+}
+
 /* -- the thread ----------------------------------------------------------------------------- */
 
 static void watch_folder(struct keeper *keeper)
@@ -544,10 +575,16 @@ static int until_next(const struct keeper *keeper)
     return (int)wait;
 }
 
+static void beat(struct keeper *keeper)
+{
+    atomic_store(&keeper->pulse, moment_now().steady);
+}
+
 static void *keep(void *argument)
 {
     struct keeper *keeper = argument;
 
+    prctl(PR_SET_NAME, "keeper");
     while (!atomic_load(&keeper->stopping)) {
         struct pollfd fds[2] = {{keeper->wake[0], POLLIN, 0}, {keeper->watch, POLLIN, 0}};
         watch_folder(keeper);
@@ -556,6 +593,7 @@ static void *keep(void *argument)
         if (atomic_load(&keeper->stopping)) {
             break;
         }
+        beat(keeper);
         expire(keeper);
         struct fingerprint now = look_at(keeper->policy_path);
         bool changed = !same_fingerprint(&now, &keeper->seen);
@@ -564,12 +602,14 @@ static void *keep(void *argument)
         }
         if (atomic_exchange(&keeper->look, false) || changed || (keeper->pending && now.there)) {
             load(keeper);
+            beat(keeper); /* that may have taken seconds */
         }
         slot_sweep(keeper->slot);
         reserve_numbers(keeper);
         keep_records(keeper);
         keep_last_good(keeper);
         write_report(keeper);
+        say(keeper);
         remind(keeper);
     }
     return NULL;
@@ -614,6 +654,7 @@ static void keeper_free(struct keeper *keeper)
     free(keeper->last_good_path);
     free(keeper->sequence_path);
     free(keeper->report_path);
+    pthread_mutex_destroy(&keeper->said_lock);
     free(keeper);
 }
 
@@ -625,7 +666,8 @@ enum status keeper_start(const char *policy_path, const char *state_path, struct
     enum status status = STATUS_BROKEN;
 
     *started = NULL;
-    if (keeper == NULL) {
+    if (keeper == NULL || pthread_mutex_init(&keeper->said_lock, NULL) != 0) {
+        free(keeper);
         return why_set(why, status, "no memory for the keeper");
     }
     keeper->slot = slot;
@@ -674,6 +716,8 @@ enum status keeper_start(const char *policy_path, const char *state_path, struct
     size_book(keeper);
     keep_records(keeper);
     write_report(keeper);
+    say(keeper);
+    beat(keeper);
     keeper->reminded = moment_now().steady;
     int code = pthread_create(&keeper->thread, NULL, keep, keeper);
     if (code != 0) {
@@ -698,6 +742,18 @@ void keeper_look(struct keeper *keeper)
     atomic_store(&keeper->look, true);
     ssize_t wrote = write(keeper->wake[1], "", 1);
     (void)wrote; /* a full pipe wakes it as well */
+}
+
+int64_t keeper_pulse(const struct keeper *keeper)
+{
+    return atomic_load(&keeper->pulse);
+}
+
+void keeper_say(struct keeper *keeper, char sentence[KEEPER_SENTENCE])
+{
+    pthread_mutex_lock(&keeper->said_lock);
+    memcpy(sentence, keeper->said, KEEPER_SENTENCE);
+    pthread_mutex_unlock(&keeper->said_lock);
 }
 
 void keeper_stop(struct keeper *keeper)

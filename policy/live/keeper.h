@@ -23,6 +23,12 @@ enum status keeper_start(const char *policy_path, const char *state_path, struct
                          void *context, struct keeper **keeper, struct why *why);
 /* Looks at the policy now. Any thread. */
 void keeper_look(struct keeper *keeper);
+/* When the thread last went round (steady clock, ms): at least once a second but while a large
+ * policy is read. Any thread. */
+int64_t keeper_pulse(const struct keeper *keeper);
+/* What is in force and what is wrong, as one printable sentence. Any thread. */
+enum { KEEPER_SENTENCE = 1024 };
+void keeper_say(struct keeper *keeper, char sentence[KEEPER_SENTENCE]);
 void keeper_stop(struct keeper *keeper);
 
 #endif
