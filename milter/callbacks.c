@@ -2,26 +2,33 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "callbacks.h"
 
+#include <errno.h>
 #include <libmilter/mfapi.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <syslog.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "core/reply.h"
+#include "live/moment.h"
 #include "log.h"
 #include "session.h"
 
 static struct engine *_Atomic the_engine;
 static atomic_uint in_flight; /* callbacks that are using the engine */
 static atomic_bool stopping;
+static atomic_bool refusing;        /* connections */
+static atomic_uint sessions;        /* that have said where their client comes from */
+static char probe_name[PROBE_NAME]; /* "" = there are no probes; set before the first session */
 
-enum { NUDGES = 64, TRIM_EVERY = 1024 };
+enum { NUDGES = 64, TRIM_EVERY = 1024, NEWCOMER_MS = 100 };
 
 /* All judgement is made at RCPT; these stages need no answer. libmilter imitates the flags for an
  * MTA that lacks them, so a stage that was asked for never answers. */
@@ -45,11 +52,13 @@ static void leave(void)
 static struct session *session_of(SMFICTX *context)
 {
     struct session *session = smfi_getpriv(context);
+    bool made = session == NULL;
 
-    if (session == NULL && (session = session_new()) != NULL &&
-        smfi_setpriv(context, session) != MI_SUCCESS) {
+    if (made && (session = session_new()) != NULL && smfi_setpriv(context, session) != MI_SUCCESS) {
         session_free(session, NULL);
         session = NULL;
+    } else if (session != NULL && made) {
+        atomic_fetch_add(&sessions, 1);
     }
     return session;
 }
@@ -75,6 +84,22 @@ int sigwait(const sigset_t *restrict signals, int *restrict number)
     for (;;) {
         pause();
     }
+}
+
+/* libmilter's listener takes connections by this definition as well: while sessions come to their
+ * end it takes no more of them, and who connects meanwhile waits for the next process where the
+ * socket outlives this one (fd:N). smfi_stop cannot do it: it leaves running sessions unanswered.
+ * At EINTR the listener tries again without counting it as a failure. */
+int accept4(int listener, struct sockaddr *restrict address, socklen_t *restrict size, int flags);
+int accept(int listener, struct sockaddr *restrict address, socklen_t *restrict size)
+{
+    if (atomic_load(&refusing)) {
+        struct timespec pause_time = {0, 10000000};
+        nanosleep(&pause_time, NULL);
+        errno = EINTR;
+        return -1;
+    }
+    return accept4(listener, address, size, SOCK_CLOEXEC);
 }
 
 static sfsistat on_negotiate(SMFICTX *context, unsigned long actions, unsigned long steps,
@@ -126,6 +151,7 @@ static sfsistat on_connect(SMFICTX *context, char *name, struct sockaddr *addres
     struct engine *engine = enter();
 
     if (session != NULL) {
+        session->probe = probe_name[0] != '\0' && name != NULL && strcmp(name, probe_name) == 0;
         session_connect(session, engine, name, address, macro(context, "j"),
                         macro(context, "{daemon_addr}"), macro(context, "{if_addr}"));
     }
@@ -229,6 +255,10 @@ static sfsistat judge_rcpt(struct engine *engine, SMFICTX *context, char **argv)
         engine_trouble(engine, REASON_INTERNAL_ERROR, &judged);
         return answer(context, &judged);
     }
+    if (session->probe) {
+        engine_probe(engine);
+        return SMFIS_TEMPFAIL; /* never a permission */
+    }
     session_queue(session, macro(context, "i"));
     session_facts(session, recipient, &facts);
     if (!session_whole(session)) {
@@ -276,6 +306,9 @@ static sfsistat judge_message(struct engine *engine, SMFICTX *context)
     sfsistat status = SMFIS_CONTINUE;
     struct judged judged;
 
+    if (session != NULL && session->probe) {
+        return SMFIS_TEMPFAIL;
+    }
     if (session == NULL || !session->has_mail) {
         engine_trouble(engine, REASON_INTERNAL_ERROR, &judged);
         return answer(context, &judged);
@@ -333,9 +366,14 @@ static sfsistat on_close(SMFICTX *context)
 {
     struct engine *engine = enter();
 
-    session_free(smfi_getpriv(context), engine);
+    struct session *session = smfi_getpriv(context);
+
+    session_free(session, engine);
     smfi_setpriv(context, NULL);
     leave();
+    if (session != NULL) {
+        atomic_fetch_sub(&sessions, 1);
+    }
     give_memory_back();
     return SMFIS_CONTINUE;
 }
@@ -374,9 +412,28 @@ enum status callbacks_register(struct engine *engine, const char *socket_name, i
 
 enum status callbacks_run(void)
 {
+    prctl(PR_SET_NAME, "milter");
     bool served = smfi_main() == MI_SUCCESS;
 
     return served && atomic_load(&stopping) ? STATUS_OK : STATUS_BROKEN;
+}
+
+void callbacks_finish(int64_t milliseconds)
+{
+    struct timespec pause_time = {0, 1000000};
+    int64_t begin = moment_now().steady, waited;
+
+    atomic_store(&refusing, true);
+    /* A connection that was taken just now has not said anything yet. */
+    while ((waited = moment_now().steady - begin) < milliseconds &&
+           (waited < NEWCOMER_MS || atomic_load(&sessions) > 0)) {
+        nanosleep(&pause_time, NULL);
+    }
+}
+
+void callbacks_probes(const char *name)
+{
+    snprintf(probe_name, sizeof probe_name, "%s", name);
 }
 
 bool callbacks_drain(int64_t milliseconds)

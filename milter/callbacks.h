@@ -15,6 +15,16 @@ enum status callbacks_register(struct engine *engine, const char *socket, int ba
  * SIGHUP otherwise). Returns STATUS_OK when it was asked to stop. */
 enum status callbacks_run(void);
 
+/* Sessions whose client has this name (of at most PROBE_NAME - 1 octets) are the watchdog's own:
+ * every recipient gets 4xx after a judgement that is neither counted nor recorded. Before
+ * callbacks_run. */
+enum { PROBE_NAME = 64 };
+void callbacks_probes(const char *name);
+
+/* Takes no more connections and lets the sessions that are under way come to their end, for so long
+ * at the most. Before callbacks_stop. */
+void callbacks_finish(int64_t milliseconds);
+
 /* Takes the engine away from the callbacks and waits for those that use it. False when one still
  * does: then the engine must not be closed. */
 bool callbacks_drain(int64_t milliseconds);

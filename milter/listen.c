@@ -140,9 +140,8 @@ enum status listen_claim(struct listen_spec *spec, struct why *why)
     return STATUS_OK;
 }
 
-/* The address of a spec; false for a descriptor that has none. */
-static bool spec_address(const struct listen_spec *spec, struct sockaddr_storage *address,
-                         socklen_t *size)
+bool listen_address(const struct listen_spec *spec, struct sockaddr_storage *address,
+                    socklen_t *size)
 {
     struct sockaddr_un local = {.sun_family = AF_UNIX};
     struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(spec->port)};
@@ -178,7 +177,7 @@ int listen_open(const struct listen_spec *spec, int backlog, struct why *why)
     socklen_t size = 0;
     int on = 1, file = spec->fd;
 
-    if (spec->kind != LISTEN_FD && spec_address(spec, &address, &size)) {
+    if (spec->kind != LISTEN_FD && listen_address(spec, &address, &size)) {
         file = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
         if (file >= 0 && address.ss_family != AF_UNIX) {
             setsockopt(file, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
@@ -191,9 +190,15 @@ int listen_open(const struct listen_spec *spec, int backlog, struct why *why)
         }
     }
     if (file < 0 || listen(file, backlog) != 0) {
-        why_set(why, STATUS_BROKEN, "cannot listen at %s%s: %s",
-                spec->kind == LISTEN_UNIX ? "unix:" : "the loopback port",
-                spec->kind == LISTEN_UNIX ? spec->path : "", strerror(errno));
+        if (spec->kind == LISTEN_UNIX) {
+            why_set(why, STATUS_BROKEN, "cannot listen at unix:%s: %s", spec->path,
+                    strerror(errno));
+        } else if (spec->kind == LISTEN_FD) {
+            why_set(why, STATUS_BROKEN, "cannot listen at fd:%d: %s", spec->fd, strerror(errno));
+        } else {
+            why_set(why, STATUS_BROKEN, "cannot listen at the loopback port %u: %s", spec->port,
+                    strerror(errno));
+        }
         if (file >= 0 && spec->kind != LISTEN_FD) {
             close(file);
         }
@@ -207,7 +212,7 @@ void listen_wake(const struct listen_spec *spec, int times)
     struct sockaddr_storage address;
     socklen_t size = 0;
 
-    for (int i = 0; i < times && spec_address(spec, &address, &size); i++) {
+    for (int i = 0; i < times && listen_address(spec, &address, &size); i++) {
         int nudge = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         if (nudge >= 0) {
             int code = connect(nudge, (const struct sockaddr *)&address, size);

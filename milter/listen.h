@@ -3,7 +3,9 @@
 #ifndef SEKISHO_LISTEN_H
 #define SEKISHO_LISTEN_H
 
+#include <stdbool.h>
 #include <stdint.h>
+#include <sys/socket.h>
 
 #include "core/status.h"
 
@@ -26,6 +28,10 @@ enum status listen_claim(struct listen_spec *spec, struct why *why);
 
 /* Opens the listening socket of a claimed spec; -1 and why on failure. */
 int listen_open(const struct listen_spec *spec, int backlog, struct why *why);
+
+/* Where to connect to reach it; false for a descriptor that is nothing of the kind. */
+bool listen_address(const struct listen_spec *spec, struct sockaddr_storage *address,
+                    socklen_t *size);
 
 /* Connects `times` times and hangs up at once: whoever waits for a connection there wakes. */
 void listen_wake(const struct listen_spec *spec, int times);

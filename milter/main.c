@@ -19,13 +19,17 @@
 #include "listen.h"
 #include "live/engine.h"
 #include "log.h"
+#include "notify.h"
 #include "permit.h"
+#include "probe.h"
+#include "watch.h"
 
 enum {
     BACKLOG = 1024,
     DESCRIPTORS = 65536,
     EXIT_USAGE = 2,
-    DRAIN_MS = 4000,
+    FINISH_MS = 3000, /* for sessions that are under way, */
+    DRAIN_MS = 1000,  /* and then for callbacks that are: with the log's second, 5 s in all */
     STACK_SIZE = 512 * 1024
 };
 
@@ -172,6 +176,9 @@ int main(int argc, char **argv)
     struct listen_spec milter_spec = {.lock = -1}, permit_spec = {.lock = -1};
     struct engine *engine = NULL;
     struct permit *permit = NULL;
+    struct notify notify;
+    struct probe probe = {.wake = -1};
+    struct watch *watch = NULL;
     struct why why = {""};
     pthread_t milter_thread;
     bool serving = false;
@@ -196,6 +203,9 @@ int main(int argc, char **argv)
     raise_descriptors();
     shrink_stacks();
     log_start();
+    if (notify_open(&notify, &why) != STATUS_OK) {
+        goto out;
+    }
     umask(0007); /* the sockets are for owner and group */
     if (pipe(signal_pipe) != 0) {
         why_set(&why, STATUS_BROKEN, "no pipe for signals: %s", strerror(errno));
@@ -220,6 +230,10 @@ int main(int argc, char **argv)
     if (callbacks_register(engine, options.socket, BACKLOG, &why) != STATUS_OK) {
         goto out;
     }
+    if (notify.socket >= 0 && watch_name(&probe, &why) != STATUS_OK) {
+        goto out;
+    }
+    callbacks_probes(probe.name);
     take_signals(&signals);
     int code = pthread_create(&milter_thread, NULL, run_milter, &signals);
     if (code != 0) {
@@ -228,6 +242,11 @@ int main(int argc, char **argv)
     }
     serving = true;
     log_sentence(NULL, LOG_INFO, "serving");
+    probe.milter = milter_spec;
+    probe.permit = permit_spec;
+    if (watch_start(engine, &probe, &notify, &watch, &why) != STATUS_OK) {
+        goto out;
+    }
     wait_for_end(engine);
     log_sentence(NULL, LOG_INFO, "stopping");
     answer = 0;
@@ -238,12 +257,14 @@ out:
             fprintf(stderr, "sekisho-milter: %s\n", why.text);
         }
     }
-    permit_stop(permit);
+    watch_stop(watch);
     if (serving) {
+        callbacks_finish(FINISH_MS);
         callbacks_stop(&milter_spec);
         pthread_join(milter_thread, &milter_failed);
-        answer = milter_failed != NULL ? 1 : 0;
+        answer = milter_failed != NULL || answer != 0 ? 1 : 0;
     }
+    permit_stop(permit); /* sessions ask it too, so it goes after them */
     listen_leave(&permit_spec);
     if (serving) {
         listen_leave(&milter_spec);

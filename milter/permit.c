@@ -1,5 +1,6 @@
 /* The permit door: answers the MTA whether this client may relay, from memory, in one thread. */
 /* SPDX-License-Identifier: BSD-2-Clause */
+#define _GNU_SOURCE /* accept4: accept is libmilter's, see callbacks.c */
 #include "permit.h"
 
 #include <errno.h>
@@ -11,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <syslog.h>
 #include <time.h>
@@ -19,6 +21,8 @@
 #include "core/reply.h"
 #include "live/moment.h"
 #include "log.h"
+
+enum { LEAVE_MS = 100 };
 
 struct client {
     int socket;
@@ -411,13 +415,11 @@ static void accept_clients(struct permit *permit)
 {
     int socket;
 
-    while ((socket = accept(permit->listener, NULL, NULL)) >= 0) {
+    while ((socket = accept4(permit->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
         if (!make_room(permit)) {
             close(socket); /* all are being served; the MTA says 451 */
             continue;
         }
-        fcntl(socket, F_SETFL, O_NONBLOCK);
-        fcntl(socket, F_SETFD, FD_CLOEXEC);
         struct client *client = &permit->client[permit->count++];
         memset(client, 0, sizeof *client);
         client->socket = socket;
@@ -445,15 +447,21 @@ static void *serve(void *argument)
 {
     struct permit *permit = argument;
 
-    while (!atomic_load(&permit->stopping)) {
+    prctl(PR_SET_NAME, "permit");
+    for (int64_t leave = INT64_MAX; moment_now().steady < leave;) {
         size_t count = permit->count;
-        permit->poll[0] = (struct pollfd){permit->wake[0], POLLIN, 0};
-        permit->poll[1] = (struct pollfd){permit->listener, POLLIN, 0};
+        /* at the end nobody is let in any more, but who has just come in gets an answer */
+        bool ending = atomic_load(&permit->stopping);
+        if (ending && leave == INT64_MAX) {
+            leave = moment_now().steady + LEAVE_MS;
+        }
+        permit->poll[0] = (struct pollfd){ending ? -1 : permit->wake[0], POLLIN, 0};
+        permit->poll[1] = (struct pollfd){ending ? -1 : permit->listener, POLLIN, 0};
         for (size_t i = 0; i < count; i++) {
             short events = permit->client[i].out_size > 0 ? POLLOUT : POLLIN;
             permit->poll[i + 2] = (struct pollfd){permit->client[i].socket, events, 0};
         }
-        if (poll(permit->poll, (nfds_t)(count + 2), 1000) < 0 && errno != EINTR) {
+        if (poll(permit->poll, (nfds_t)(count + 2), ending ? 10 : 1000) < 0 && errno != EINTR) {
             struct timespec pause_time = {0, 100000000};
             log_sentence(NULL, LOG_ERR, "permit door: poll failed; trying again");
             nanosleep(&pause_time, NULL);
@@ -474,7 +482,7 @@ static void *serve(void *argument)
                 client_close(permit, i);
             }
         }
-        if (permit->poll[1].revents != 0) {
+        if (!ending && permit->poll[1].revents != 0) {
             accept_clients(permit);
         }
         end_slow_clients(permit);

@@ -26,6 +26,7 @@ struct session {
     bool message_broken;   /* or at MAIL: 451 until that is said again */
     bool recipient_broken; /* or for one more recipient, whose facts session_facts has made: 451 */
     bool has_mail;
+    bool probe; /* the watchdog's: judged for nobody, neither counted nor recorded */
     bool client_known, submission, listener_known;
     struct ip client, listener;
     struct session_text client_name, helo, host, login, sender;

@@ -32,9 +32,9 @@ floor()
     live/recorder) echo 22 ;;
     live/keeper) echo 23 ;;
     live/engine) echo 24 ;;
-    log | listen | session | ctl) echo 30 ;;
-    counted) echo 31 ;;
-    permit | callbacks) echo 31 ;;
+    log | listen | notify | session | ctl) echo 30 ;;
+    permit | callbacks | probe | counted) echo 31 ;;
+    watch) echo 32 ;;
     *) echo 99 ;;
     esac
 }
