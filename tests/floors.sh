@@ -15,7 +15,7 @@ fault() { failed=$((failed + 1)); echo "FAULT: $*"; }
 floor()
 {
     case $1 in
-    core/status | core/octets) echo 0 ;;
+    core/status | core/octets | core/xtext) echo 0 ;;
     core/range | core/address | core/stamp) echo 1 ;;
     core/facts | core/verdict | core/setting | core/rangemap | core/namemap | core/ledger | core/organisation | core/gateway) echo 2 ;;
     core/usage | core/decision | core/blocklist | core/windowlist) echo 3 ;;
