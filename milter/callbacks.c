@@ -111,7 +111,7 @@ static sfsistat on_negotiate(SMFICTX *context, unsigned long actions, unsigned l
         int stage;
         const char *macros;
     } lists[] = {
-        {SMFIM_CONNECT, "j {daemon_name} {daemon_addr} {daemon_port} {if_addr}"},
+        {SMFIM_CONNECT, "j v {daemon_name} {daemon_addr} {daemon_port} {if_addr}"},
         {SMFIM_HELO, "{tls_version}"},
         /* {mail_addr} is always there: without any, libmilter keeps the login of the message before
          */
@@ -152,6 +152,7 @@ static sfsistat on_connect(SMFICTX *context, char *name, struct sockaddr *addres
 
     if (session != NULL) {
         session->probe = probe_name[0] != '\0' && name != NULL && strcmp(name, probe_name) == 0;
+        session_mta(session, macro(context, "v"));
         session_connect(session, engine, name, address, macro(context, "j"),
                         macro(context, "{daemon_addr}"), macro(context, "{if_addr}"));
     }
@@ -265,7 +266,12 @@ static sfsistat judge_rcpt(struct engine *engine, SMFICTX *context, char **argv)
         engine_trouble(engine, REASON_INTERNAL_ERROR, &judged);
     } else {
         refused = refused_already(context, &facts);
-        struct question question = {&facts, session->id, session->queue, refused};
+        struct question question = {&facts, session->id, session->queue, refused, 0};
+        if (session->sendmail) {
+            question.resolved =
+                message_resolved(macro(context, "{rcpt_mailer}"), macro(context, "{rcpt_host}"),
+                                 macro(context, "{rcpt_addr}"));
+        }
         engine_rcpt(engine, &session->message, &question, &judged);
     }
     /* The door has recorded its own refusal. */

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "core/reply.h"
+#include "core/xtext.h"
 #include "live/moment.h"
 #include "log.h"
 
@@ -123,7 +124,7 @@ static void judge(struct engine *engine, const struct request *request, bool not
     facts.recipient = request->recipient;
     printable_copy(queue, sizeof queue, request->queue.bytes, request->queue.size, 32);
     printable_copy(session, sizeof session, request->instance.bytes, request->instance.size, 32);
-    struct question question = {&facts, session, queue, REFUSED_BY_NOBODY};
+    struct question question = {&facts, session, queue, REFUSED_BY_NOBODY, 0};
     engine_rcpt(engine, NULL, &question, &judged);
     if (judged.verdict.action == ACTION_PASS) {
         snprintf(words, room, "OK");
@@ -215,7 +216,7 @@ static size_t answer_socket_map(struct engine *engine, const char *request, size
 {
     struct request parts;
     struct text *fields[] = {&parts.client, &parts.login, &parts.sender, &parts.recipient};
-    char words[PERMIT_ANSWER_MOST - 64], whole[PERMIT_ANSWER_MOST - 32];
+    char login[PERMIT_REQUEST_MOST], words[PERMIT_ANSWER_MOST - 64], whole[PERMIT_ANSWER_MOST - 32];
     const char *key = memchr(request, ' ', size);
     const char *end = request + size;
     size_t bars = 0;
@@ -247,6 +248,9 @@ static size_t answer_socket_map(struct engine *engine, const char *request, size
             *fields[i] = without_blanks(from, bar);
             from = bar + 1;
         }
+        /* {auth_authen} is xtext in Sendmail, and nobody else asks a socket map */
+        parts.login = (struct text){
+            login, xtext_read(parts.login.bytes, parts.login.size, login, sizeof login)};
         /* Local_check_rcpt asks about what Sendmail does not call its own only */
         judge(engine, &parts, true, words, sizeof words);
         say_to_map(words, whole, sizeof whole);

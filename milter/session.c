@@ -10,6 +10,7 @@
 #include <strings.h>
 #include <unistd.h>
 
+#include "core/xtext.h"
 #include "live/moment.h"
 
 /* The number in hexadecimal, at the end of digits[16]. */
@@ -75,6 +76,18 @@ static bool keep(struct session_text *kept, const char *text)
     return true;
 }
 
+/* Sendmail says taro+2Btag of who has logged in as taro+tag. */
+static bool keep_login(struct session *session, const char *login)
+{
+    char read[SESSION_TEXT_MOST + 1];
+
+    if (login == NULL || !session->sendmail) {
+        return keep(&session->login, login);
+    }
+    read[xtext_read(login, strlen(login), read, SESSION_TEXT_MOST)] = '\0';
+    return keep(&session->login, read);
+}
+
 /* Where the client comes from. Postfix's pickup says localhost, 127.0.0.1, port 0; `sendmail -bs`
  * says localhost without an address: neither is an SMTP client, and a refusal would keep the
  * message in the queue for ever. A client without an address whose name is not localhost (a proxy
@@ -119,6 +132,12 @@ static bool keep_listener(struct session *session, const char *address)
     return session->listener_known;
 }
 
+/* Sendmail's v is its version alone ("8.17.1.9"), Postfix's begins with its name. */
+void session_mta(struct session *session, const char *version)
+{
+    session->sendmail = version != NULL && version[0] >= '0' && version[0] <= '9';
+}
+
 void session_connect(struct session *session, struct engine *engine, const char *client_name,
                      const struct sockaddr *client, const char *host, const char *daemon_address,
                      const char *interface_address)
@@ -146,7 +165,7 @@ void session_mail(struct session *session, struct engine *engine, const char *se
 {
     session_end_message(session, engine, OUTCOME_ABORTED);
     bool kept = keep(&session->sender, sender);
-    kept = keep(&session->login, login) && kept;
+    kept = keep_login(session, login) && kept;
     struct text typed = {session->sender.bytes != NULL ? session->sender.bytes : "",
                          session->sender.size};
     session->message_broken =

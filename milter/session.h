@@ -20,10 +20,11 @@ struct session_text {
 
 struct session {
     char id[24];
-    bool connected;        /* without it nothing is known of the client: 451 */
-    bool client_broken;    /* memory ran out at connect, */
-    bool helo_broken;      /* at HELO */
-    bool message_broken;   /* or at MAIL: 451 until that is said again */
+    bool sendmail;       /* the MTA is Sendmail, as it says: logins are xtext, recipients merged */
+    bool connected;      /* without it nothing is known of the client: 451 */
+    bool client_broken;  /* memory ran out at connect, */
+    bool helo_broken;    /* at HELO */
+    bool message_broken; /* or at MAIL: 451 until that is said again */
     bool recipient_broken; /* or for one more recipient, whose facts session_facts has made: 451 */
     bool has_mail;
     bool probe; /* the watchdog's: judged for nobody, neither counted nor recorded */
@@ -39,6 +40,8 @@ struct session {
 struct session *session_new(void);
 void session_free(struct session *session, struct engine *engine);
 
+/* Which MTA it is, by its macro v, said at connect. */
+void session_mta(struct session *session, const char *version);
 /* Each takes what the MTA says at that stage; text may be NULL. */
 void session_connect(struct session *session, struct engine *engine, const char *client_name,
                      const struct sockaddr *client, const char *host, const char *daemon_address,

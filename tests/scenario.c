@@ -528,7 +528,7 @@ static void judge(struct story *story, const struct fact *recipient, enum post p
         .sender = text_of(&story->sender),
         .recipient = text_of(recipient),
     };
-    struct question question = {&facts, "story", "", story->refused};
+    struct question question = {&facts, "story", "", story->refused, 0};
     struct hold hold = {story->policy, 1, NULL};
 
     book_judge(story->book, &hold, &question, post == POST_DOOR ? NULL : &story->message,

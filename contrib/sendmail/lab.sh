@@ -237,8 +237,9 @@ lab_write_sendmail()
 	MAILER-DAEMON: postmaster
 	root: postmaster
 	forwarded: someone@far.example
+	chief: postmaster
 	END
-    printf 'info@alias.example\ttaro\n@alias.example\terror:nouser 550 No such user here\n' >"$lab_conf/virtusertable"
+    printf 'info@alias.example\ttaro\npm@alias.example\tpostmaster\n@alias.example\terror:nouser 550 No such user here\n' >"$lab_conf/virtusertable"
     printf 'From:banned.example\tREJECT\n' >"$lab_conf/access"
     lab_makemap virtusertable || lab_fail "no virtusertable"
     lab_makemap access || lab_fail "no access map"
@@ -260,7 +261,7 @@ lab_write_sendmail()
 	sasldb_path: $lab_conf/sasldb
 	mech_list: PLAIN LOGIN
 	END
-    for user in $lab_logins; do
+    for user in $lab_logins taro+tag; do
         printf %s "$user-secret" | "$lab_root/usr/sbin/saslpasswd2" -c -p -f "$lab_conf/sasldb" \
             -u mail.example.jp "$user" || lab_fail "no password for $user"
     done

@@ -9,9 +9,10 @@ dnl the access map. Who may relay is written in policy.db (client_host, identity
 dnl a domain of ours both must know: a local_domain row, and class w, VIRTUSER_DOMAIN or (backup MX)
 dnl RELAY_DOMAIN here.
 dnl
-dnl Sendmail makes one recipient of all that lead to the same mailbox, also by virtusertable. Two such
-dnl addresses in one message, of which one is refused: nobody gets it. So do not let a virtusertable entry
-dnl lead to postmaster or to another address that policy.db treats otherwise (receive_only, spam_trap).
+dnl Sendmail makes one recipient of all that virtusertable leads to the same place, and if the filter refused
+dnl one of two such addresses in a message, nobody would get it. So when the first was accepted the second is
+dnl too, as the same copy of the mail. This holds for addresses in a local_domain; do not let an entry lead to
+dnl an address elsewhere to which people also write directly.
 dnl
 dnl The filter: judges every recipient. F=T: with the filter away there is no yes, only "try later";
 dnl without F=T Sendmail would go on without it.

@@ -652,6 +652,18 @@ static void take_window(struct passage *passage, struct facts *facts, struct jud
     }
 }
 
+/* A refusal would take the mail from a recipient that was promised it, and nobody would hear of it
+ * (message.h). So whatever is ours and leads to where a recipient of ours was let through to is let
+ * through as well, as that one was: it is the same copy. A trap's refusal may stay, the message is
+ * refused whole. */
+static bool follow_merged(const struct message *message, uint64_t resolved, bool local,
+                          struct verdict *verdict, uint64_t *number)
+{
+    return verdict->action != ACTION_PASS && local && !message->trapped &&
+           verdict->reason != REASON_SPAM_TRAP &&
+           message_recall_pass(message, resolved, verdict, number);
+}
+
 void book_judge(struct book *book, const struct hold *hold, const struct question *question,
                 struct message *message, struct moment now, struct judged *judged)
 {
@@ -681,6 +693,8 @@ void book_judge(struct book *book, const struct hold *hold, const struct questio
         mailbox = message_mailbox(&recipient);
         if (message_recall(message, mailbox, &judged->verdict, &judged->number)) {
             judged->repeated = true;
+            follow_merged(message, question->resolved, judged->verdict.recipient_local,
+                          &judged->verdict, &judged->number);
             return;
         }
     }
@@ -689,8 +703,6 @@ void book_judge(struct book *book, const struct hold *hold, const struct questio
         size_t allowed = (size_t)policy_number(hold->policy, SETTING_RECIPIENTS_MOST);
         most = allowed < most ? allowed : most;
         judging = message == NULL || message->count < most || facts.submission;
-    }
-    if (judging) {
         judgement_begin(hold->policy, &facts, &passage.judgement);
     }
     lock(book);
@@ -709,15 +721,27 @@ void book_judge(struct book *book, const struct hold *hold, const struct questio
     } else {
         decide_nothing(REASON_TOO_MANY_RECIPIENTS, &judged->verdict);
     }
+    bool merged = message != NULL && hold->policy != NULL &&
+                  follow_merged(message, question->resolved, passage.judgement.local,
+                                &judged->verdict, &judged->number);
+    if (merged) {
+        passage.charges = 0;
+        passage.blocks = false;
+    }
     settle(&passage, judged);
     unlock(book);
+    if (merged && judged->verdict.action != ACTION_PASS) {
+        /* no record can be written now: that of the other speaks for both */
+        judged->repeated =
+            message_recall_pass(message, question->resolved, &judged->verdict, &judged->number);
+    }
     if (message != NULL) {
         if (judged->verdict.reason == REASON_SPAM_TRAP && !message->trapped) {
             message->trapped = true;
             message->trap_number = judged->number;
             message->trap_rule = judged->verdict.rule;
         }
-        message_remember(message, mailbox, &judged->verdict, judged->number);
+        message_remember(message, mailbox, question->resolved, &judged->verdict, judged->number);
     }
 }
 
@@ -745,7 +769,7 @@ void book_trouble(struct book *book, enum reason reason, struct moment now, stru
         .sender = {"", 0},
         .recipient = {"", 0},
     };
-    const struct question question = {&nothing, "", "", REFUSED_BY_NOBODY};
+    const struct question question = {&nothing, "", "", REFUSED_BY_NOBODY, 0};
     struct passage passage;
 
     passage.book = book;

@@ -27,6 +27,7 @@ struct question {
     const struct facts *facts;
     const char *session, *queue; /* "" = unknown */
     enum refused_by refused;
+    uint64_t resolved; /* by what the MTA merges recipients (message_resolved); 0 = it does not */
 };
 
 /* How one recipient was judged. */

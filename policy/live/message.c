@@ -9,12 +9,14 @@
 
 struct message_entry {
     uint64_t mailbox, number;
+    uint64_t resolved; /* of a pass for a recipient of ours, else 0 */
     int64_t row, observed_row;
     unsigned char table, observed_table, action, reason, observed_reason, check, kind, flags;
 };
 
 enum { FLAG_LOCAL = 1, FLAG_OBSERVED = 2 };
-enum { HELD_FIRST = 4 }; /* most messages have fewer recipients */
+enum { HELD_FIRST = 4 };       /* most messages have fewer recipients */
+enum { RESOLVED_ROOM = 1024 }; /* mailer, host and user; no path is longer than 256 */
 
 static unsigned char hash_key[crypto_shorthash_KEYBYTES];
 
@@ -69,11 +71,40 @@ void message_end(struct message *message)
     memset(message, 0, sizeof *message);
 }
 
+/* Never 0. */
+static uint64_t hash_of(const char *text, size_t size)
+{
+    unsigned char bytes[crypto_shorthash_BYTES];
+    uint64_t hash;
+
+    crypto_shorthash(bytes, (const unsigned char *)text, (unsigned long long)size, hash_key);
+    memcpy(&hash, bytes, sizeof hash);
+    return hash != 0 ? hash : 1;
+}
+
+uint64_t message_resolved(const char *mailer, const char *host, const char *user)
+{
+    const char *part[] = {mailer, host != NULL ? host : "", user};
+    char form[RESOLVED_ROOM];
+    size_t used = 0;
+
+    if (mailer == NULL || user == NULL || strcmp(mailer, "error") == 0) {
+        return 0;
+    }
+    for (size_t i = 0; i < sizeof part / sizeof part[0]; i++) {
+        size_t size = strlen(part[i]) + 1; /* the NUL parts them */
+        if (size > sizeof form - used) {
+            return 0;
+        }
+        memcpy(form + used, part[i], size);
+        used += size;
+    }
+    return hash_of(form, used);
+}
+
 uint64_t message_mailbox(const struct address *address)
 {
     char form[ADDRESS_FORM_ROOM];
-    unsigned char hash[crypto_shorthash_BYTES];
-    uint64_t mailbox;
 
     if (address->kind != ADDRESS_MAILBOX || address->routed) {
         return 0;
@@ -82,9 +113,22 @@ uint64_t message_mailbox(const struct address *address)
     memcpy(form, address->fold, local);
     form[local] = '@';
     memcpy(form + local + 1, address->domain, domain);
-    crypto_shorthash(hash, (const unsigned char *)form, local + 1 + domain, hash_key);
-    memcpy(&mailbox, hash, sizeof mailbox);
-    return mailbox != 0 ? mailbox : 1;
+    return hash_of(form, local + 1 + domain);
+}
+
+static void fill(const struct message_entry *entry, struct verdict *verdict, uint64_t *number)
+{
+    memset(verdict, 0, sizeof *verdict);
+    verdict->action = (enum action)entry->action;
+    verdict->reason = (enum reason)entry->reason;
+    verdict->check = (enum check)entry->check;
+    verdict->kind = (enum sender_kind)entry->kind;
+    verdict->rule = (struct rule){(enum table)entry->table, entry->row};
+    verdict->recipient_local = (entry->flags & FLAG_LOCAL) != 0;
+    verdict->observed = (entry->flags & FLAG_OBSERVED) != 0;
+    verdict->observed_reason = (enum reason)entry->observed_reason;
+    verdict->observed_rule = (struct rule){(enum table)entry->observed_table, entry->observed_row};
+    *number = entry->number;
 }
 
 static const struct message_entry *find(const struct message *message, uint64_t mailbox)
@@ -107,31 +151,35 @@ bool message_recall(const struct message *message, uint64_t mailbox, struct verd
 {
     const struct message_entry *entry = find(message, mailbox);
 
-    if (entry == NULL) {
-        return false;
+    if (entry != NULL) {
+        fill(entry, verdict, number);
     }
-    memset(verdict, 0, sizeof *verdict);
-    verdict->action = (enum action)entry->action;
-    verdict->reason = (enum reason)entry->reason;
-    verdict->check = (enum check)entry->check;
-    verdict->kind = (enum sender_kind)entry->kind;
-    verdict->rule = (struct rule){(enum table)entry->table, entry->row};
-    verdict->recipient_local = (entry->flags & FLAG_LOCAL) != 0;
-    verdict->observed = (entry->flags & FLAG_OBSERVED) != 0;
-    verdict->observed_reason = (enum reason)entry->observed_reason;
-    verdict->observed_rule = (struct rule){(enum table)entry->observed_table, entry->observed_row};
-    *number = entry->number;
-    return true;
+    return entry != NULL;
 }
 
-bool message_remember(struct message *message, uint64_t mailbox, const struct verdict *verdict,
-                      uint64_t number)
+bool message_recall_pass(const struct message *message, uint64_t resolved, struct verdict *verdict,
+                         uint64_t *number)
 {
+    for (size_t i = 0; i < message->count && resolved != 0; i++) {
+        if (message->entries[i].resolved == resolved) {
+            fill(&message->entries[i], verdict, number);
+            return true;
+        }
+    }
+    return false;
+}
+
+bool message_remember(struct message *message, uint64_t mailbox, uint64_t resolved,
+                      const struct verdict *verdict, uint64_t number)
+{
+    bool passed = verdict->action == ACTION_PASS && verdict->recipient_local;
+
     if (message->count >= message->held) {
         return false; /* one too many, or there was no memory */
     }
     message->entries[message->count++] = (struct message_entry){
         .mailbox = mailbox,
+        .resolved = passed ? resolved : 0,
         .number = number,
         .row = verdict->rule.row,
         .observed_row = verdict->observed_rule.row,

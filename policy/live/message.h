@@ -24,11 +24,11 @@ struct message_start {
     size_t charges;
 };
 
-/* Sendmail merges equal mailboxes of one message (4-mta.md 4.2): the second must have the verdict
- * of the first. Zeroed = no message. A few entries are made at MAIL. Room for a further recipient
- * is made when the one before is remembered, so that no verdict is given that could not be
- * remembered.
- */
+/* Sendmail makes one recipient of equal mailboxes, and of all that its tables lead to the same one;
+ * refuses the filter one of them, nobody gets the mail. So the second of equal mailboxes has the
+ * verdict of the first, and what leads to where a pass was given has that. Zeroed = no message. A
+ * few entries are made at MAIL. Room for a further recipient is made when the one before is
+ * remembered, so that no verdict is given that could not be remembered. */
 struct message {
     struct message_entry *entries;
     size_t count; /* recipients remembered */
@@ -50,6 +50,10 @@ enum status message_begin(struct message *message, const char *sender, size_t si
 /* Forgets and frees all; may be called at any time, any number of times. */
 void message_end(struct message *message);
 
+/* A keyed hash of what the MTA says a recipient has come to (mailer, host, user); 0 when it does
+ * not say, or has refused it (mailer error). Each may be NULL. */
+uint64_t message_resolved(const char *mailer, const char *host, const char *user);
+
 /* A keyed hash of the mailbox as it is compared (SipHash-2-4, libsodium), 0 for what is none or
  * carries a route. The key is made once in message_hash_start. */
 void message_hash_start(void);
@@ -61,9 +65,13 @@ bool message_recall(const struct message *message, uint64_t mailbox, struct verd
                     uint64_t *number);
 /* Has this mailbox had a verdict? */
 bool message_knows(const struct message *message, uint64_t mailbox);
+/* The pass that a recipient of ours has had that has come to the same; fills as message_recall.
+ * resolved 0 has none. */
+bool message_recall_pass(const struct message *message, uint64_t resolved, struct verdict *verdict,
+                         uint64_t *number);
 /* Remembers it. False when there is no room for another recipient, or no memory (full). */
-bool message_remember(struct message *message, uint64_t mailbox, const struct verdict *verdict,
-                      uint64_t number);
+bool message_remember(struct message *message, uint64_t mailbox, uint64_t resolved,
+                      const struct verdict *verdict, uint64_t number);
 
 /* Keeps a charge, so that it can be given back; those of one key and bucket are kept as one. What
  * finds no room stays charged. */

@@ -188,6 +188,37 @@ def macros():
     reads("{auth_author} is no proof", milter.rcpt(REMOTE), "550", "5.7.1", "sender-spoofed")
     milter.close()
 
+    # Sendmail, which says its version alone, writes logins as xtext; nobody else does
+    for version, login, read in (
+            ("8.17.1.9", "taro+2Btag", "taro+tag"), ("8.17.1.9", "taro", "taro"), ("8.17.1.9", "a+3Db", "a=b"),
+            ("8.17.1.9", "taro+00", "taro+00"), ("8.17.1.9", "x" * 600, "x" * 512),
+            ("Postfix 3.7.11", "taro+tag", "taro+tag"), ("Postfix 3.7.11", "taro+2Btag", "taro+2Btag"),
+            ("", "taro+2Btag", "taro+2Btag"), (None, "taro+2Btag", "taro+2Btag")):
+        milter = begun(macros={"j": "mail.example.jp"} | ({"v": version} if version is not None else {}))
+        milter.mail(b"<a@far.example>", login, {"{mail_addr}": "a@far.example"})
+        milter.rcpt(REMOTE)
+        line = work.log().rstrip("\n").split("\n")[-1]
+        check("login %s of %s" % (login[:20], version), ' login="%s' % read[:100] in line and
+              (len(read) > 100 or ' login="%s" ' % read in line), line)
+        milter.close()
+    door = Door(work.permit)
+    for login, read in ((b"saburo+40example.jp", "saburo@example.jp"), (b"saburo@example.jp", "saburo@example.jp"),
+                        (b"saburo|+40example.jp", "")):
+        said = door.map(login=login, sender=b"<a@far.example>")
+        line = work.log().rstrip("\n").split("\n")[-1]
+        check("login %s in the map" % login, ' login="%s" ' % read in line and b"550 5." in said, (said, line))
+    door.close()
+
+    # Sendmail makes one recipient of what comes to the same: what has passed is not refused after that
+    for version, want in (("8.17.1.9", "pass"), ("Postfix 3.7.11", "550"), (None, "550")):
+        milter = begun("203.0.113.9", macros={"j": "mail.example.jp"} | ({"v": version} if version else {}))
+        milter.mail()
+        to = {"{rcpt_mailer}": "local", "{rcpt_host}": "", "{rcpt_addr}": "postmaster"}
+        check("postmaster of a listed client", milter.rcpt(b"<postmaster@example.jp>", to)[0] == "pass")
+        check("another of the same mailbox, %s" % version, milter.rcpt(b"<info@example.jp>", to)[0] == want)
+        check("another mailbox", milter.rcpt(b"<jiro@example.jp>", to | {"{rcpt_addr}": "jiro"})[0] == "550")
+        milter.close()
+
     milter = begun()
     milter.mail(b"<a@far.example>", None, {"{mail_addr}": "a@far.example"})
     milter.rcpt(LOCAL, {"{rcpt_addr}": "x"})

@@ -75,6 +75,16 @@ if [ "$lab_ipv6" = yes ]; then
 fi
 ask "wrong password" 535 - --source 203.0.113.9 --port 587 "EHLO home" STARTTLS "EHLO home" \
     "AUTH taro wrong" QUIT
+# A login with a tag is xtext in Sendmail (taro+2Btag): door and filter know it as it is.
+ask "login with a tag" 550 sender-not-yours --source 203.0.113.9 --port 587 "EHLO home" STARTTLS "EHLO home" \
+    "AUTH taro+tag taro+tag-secret" "MAIL FROM:<hanako@example.jp>" "RCPT TO:<friend@far.example>" DATA QUIT
+that "a login with a tag, in the filter" grep -q 'at=milter .*login="taro+tag" ' "$lab_log"
+lab_sql "INSERT INTO identity(name, may_send, senders) VALUES ('taro+tag', 0, 'own')" || bad "insert"
+sleep 2.2
+login_out "a login with a tag that may not send" 550 identity-may-not-send taro+tag taro@example.jp
+that "a login with a tag, at the door" grep -q 'at=door .*login="taro+tag" ' "$lab_log"
+login_out "taro himself" 250 - taro taro@example.jp
+taro_got_out
 ask "login to a colleague" 250 - --source 203.0.113.9 --port 587 "EHLO home" STARTTLS "EHLO home" \
     "AUTH taro taro-secret" "MAIL FROM:<taro@example.jp>" "RCPT TO:<hanako@example.jp>" DATA QUIT
 arrived "login to a colleague" hanako 1
@@ -255,6 +265,32 @@ that "listed while it speaks: the mailbox that had its yes keeps it" equal \
     "$(sed -nE 's/.*"code": ([0-9]+),.*/\1/p' "$lab/equal.out" | xargs)" "220 250 250 250 250 550 250 354 250 221"
 arrived "listed while it speaks" taro 1
 arrived "listed while it speaks" hanako 0
+
+# Also where virtusertable makes one mailbox of two addresses, of which one would be refused: from a listed client
+# postmaster is accepted, and pm@alias.example, which leads there, by itself is not.
+lab_sql "INSERT INTO ip_range(range, verdict, note) VALUES ('203.0.113.92', 'reject', 'listed')" || bad "insert"
+in_force
+merged() # NAME CODES HOW-MUCH-ARRIVES RECIPIENT...: one message, the codes of its recipients
+{
+    local name=$1 codes=$2 much=$3 to=()
+    shift 3
+    for recipient in "$@"; do to+=("RCPT TO:<$recipient>"); done
+    lab_session --source 203.0.113.92 "HELO mx.third.example" "MAIL FROM:<x@third.example>" "${to[@]}" DATA QUIT >"$lab/merged"
+    that "$name" equal "$(sed -nE 's/.*"sent": "RCPT.*"code": ([0-9]+),.*/\1/p' "$lab/merged" | xargs)" "$codes"
+    arrived "$name" postmaster "$much"
+}
+pm=postmaster@example.jp
+merged "listed, one that leads to postmaster" "550" 0 pm@alias.example
+merged "listed, postmaster and one that leads there" "250 250" 1 $pm pm@alias.example
+that "the other is on record too" grep -q 'action=accept .*to="<pm@alias.example>"' "$lab_log"
+merged "listed, one that leads to postmaster, and postmaster" "550 250" 1 pm@alias.example $pm
+merged "listed, the other before and after postmaster" "550 250 250 250" 1 pm@alias.example $pm pm@alias.example $pm
+merged "listed, postmaster and somebody else" "250 550 550" 1 $pm info@alias.example taro@example.jp
+merged "listed, postmaster and an alias" "250 550" 1 $pm chief@example.jp
+merged "listed, an alias and postmaster" "550 250" 1 chief@example.jp $pm
+merged "listed, postmaster and what is not ours" "250 550" 1 $pm postmaster@far.example
+arrived "listed" taro 0
+sink_as_permitted "listed"
 
 # The door has no memory of the message, and needs none: what check_rcpt refuses is not merged.
 lab_sql "INSERT INTO client_host(range, note) VALUES ('203.0.113.91', 'guest')" || bad "insert"

@@ -110,7 +110,7 @@ static struct judged send_one(struct desk *desk, const char *client, const char 
         .sender = {sender, strlen(sender)},
         .recipient = {recipient, strlen(recipient)},
     };
-    struct question question = {&facts, "session", "", REFUSED_BY_NOBODY};
+    struct question question = {&facts, "session", "", REFUSED_BY_NOBODY, 0};
     struct hold hold = {desk->policy, 1, NULL};
     struct message message;
     struct judged judged;
@@ -558,6 +558,153 @@ static void a_block_outlives_a_reboot(void **state)
     desk_close(&desk);
 }
 
+/* -- recipients that Sendmail makes one of ----------------------------------------------------- */
+
+/* Recipients of one message from a listed client, each with the mailbox its virtusertable leads to
+ * (mailer local, "!" = mailer error, NULL = not said) and the answer; "new" begins a message. */
+static const struct {
+    const char *recipient, *leads_to;
+    enum reason reason;
+} merged[] = {
+    {"<postmaster@example.jp>", "postmaster", REASON_PASS_LOCAL},
+    {"<info@example.jp>", "postmaster", REASON_PASS_LOCAL},
+    {"<INFO@Example.JP>", "postmaster", REASON_PASS_LOCAL},
+    {"<chief@example.jp>", "chief", REASON_CLIENT_LISTED},
+    {"<hanako@example.jp>", NULL, REASON_CLIENT_LISTED},
+    {"<jiro@example.jp>", "!postmaster", REASON_CLIENT_LISTED},
+    {"<friend@far.example>", "postmaster", REASON_CLIENT_LISTED}, /* never what is not ours */
+    {"<x%far.example@example.jp>", "postmaster", REASON_ADDRESS_ROUTED},
+    {"new", NULL, REASON_NONE}, /* a pass is of its own message */
+    {"<info@example.jp>", "postmaster", REASON_CLIENT_LISTED},
+    {"<info@example.jp>", "postmaster", REASON_CLIENT_LISTED},
+    {"<postmaster@example.jp>", "postmaster", REASON_PASS_LOCAL},
+    {"<info@example.jp>", "postmaster", REASON_PASS_LOCAL}, /* or postmaster would get nothing */
+    {"<info@example.jp>", "postmaster", REASON_PASS_LOCAL},
+    {"new", NULL, REASON_NONE}, /* refused by the MTA, or not said: not merged */
+    {"<postmaster@example.jp>", "!postmaster", REASON_PASS_LOCAL},
+    {"<info@example.jp>", "!postmaster", REASON_CLIENT_LISTED},
+    {"<postmaster@example.jp>", NULL, REASON_PASS_LOCAL},
+    {"<jiro@example.jp>", NULL, REASON_CLIENT_LISTED},
+};
+
+struct letter {
+    struct facts facts;
+    struct message message;
+};
+
+static void letter_begin(struct letter *letter, const char *client)
+{
+    memset(letter, 0, sizeof *letter);
+    letter->facts = (struct facts){.post = POST_MILTER,
+                                   .client_name = {"", 0},
+                                   .helo = {"client.invalid", 14},
+                                   .host = {"mail.example.jp", 15},
+                                   .login = {"", 0},
+                                   .sender = {"<a@far.example>", 15},
+                                   .recipient = {"", 0}};
+    letter->facts.client_known = ip_parse(client, &letter->facts.client);
+    assert_int_equal(message_begin(&letter->message, "<a@far.example>", 15, 10), STATUS_OK);
+}
+
+static struct judged letter_to(struct desk *desk, struct letter *letter, const char *recipient,
+                               const char *leads_to)
+{
+    struct question question = {&letter->facts, "session", "", REFUSED_BY_NOBODY, 0};
+    struct hold hold = {desk->policy, 1, NULL};
+    struct judged judged;
+
+    letter->facts.recipient = (struct text){recipient, strlen(recipient)};
+    if (leads_to != NULL) {
+        bool error = leads_to[0] == '!';
+        question.resolved = message_resolved(error ? "error" : "local", "", leads_to + error);
+    }
+    book_judge(desk->book, &hold, &question, &letter->message, desk->now, &judged);
+    return judged;
+}
+
+static void letter_end(struct desk *desk, struct letter *letter)
+{
+    book_end(desk->book, &letter->message, OUTCOME_ACCEPTED, "QUEUE", desk->now);
+    message_end(&letter->message);
+}
+
+static const struct row merging[] = {
+    {TABLE_LOCAL_DOMAIN, 1, "example.jp|#0|ours"},
+    {TABLE_RECEIVE_ONLY, 1, "postmaster"},
+    {TABLE_IP_RANGE, 1, "203.0.113.0/24|reject|everyone|~|~"},
+    {TABLE_SPAM_TRAP, 1, "trap@example.jp|#600"},
+    {TABLE_RATE_LIMIT, 1, "hour|client|*|recipients|in|#1|#3600|block|#600"},
+    {TABLE_SETTING, 1, "recipients_most|2"},
+    {TABLE_NONE, 0, NULL},
+};
+
+static void what_was_promised_is_not_taken_back(void **state)
+{
+    struct row rows[5];
+    struct desk desk;
+    struct letter letter;
+    uint64_t last = 0;
+
+    (void)state;
+    memcpy(rows, merging, 4 * sizeof rows[0]);
+    rows[4] = (struct row){TABLE_NONE, 0, NULL};
+    desk_open(&desk, rows);
+    letter_begin(&letter, "203.0.113.7");
+    for (size_t i = 0; i < COUNT_OF(merged); i++) {
+        if (strcmp(merged[i].recipient, "new") == 0) {
+            letter_end(&desk, &letter);
+            letter_begin(&letter, "203.0.113.7");
+            continue;
+        }
+        struct judged judged = letter_to(&desk, &letter, merged[i].recipient, merged[i].leads_to);
+        if (judged.verdict.reason != merged[i].reason)
+            fail_msg("row %zu, %s: %s", i, merged[i].recipient,
+                     reason_row(judged.verdict.reason)->name);
+        assert_true(judged.repeated || judged.number > last); /* on record by its own name */
+        last = judged.repeated ? last : judged.number;
+    }
+    letter_end(&desk, &letter);
+    /* a trap stays one: it refuses the message, so the sender hears of it */
+    letter_begin(&letter, "198.51.100.7");
+    assert_int_equal(letter_to(&desk, &letter, "<taro@example.jp>", "taro").verdict.reason,
+                     REASON_PASS_LOCAL);
+    assert_int_equal(letter_to(&desk, &letter, "<trap@example.jp>", "taro").verdict.reason,
+                     REASON_SPAM_TRAP);
+    assert_true(letter.message.trapped);
+    assert_int_equal(letter_to(&desk, &letter, "<info@example.jp>", "taro").verdict.action,
+                     ACTION_REFUSE);
+    letter_end(&desk, &letter);
+    desk_close(&desk);
+}
+
+/* Limits, too many recipients, no record: whatever would refuse it, and without a count or block.
+ */
+static void merged_recipients_meet_no_limit(void **state)
+{
+    struct desk desk;
+    struct letter letter;
+
+    (void)state;
+    desk_open(&desk, merging);
+    letter_begin(&letter, "198.51.100.7");
+    struct judged first = letter_to(&desk, &letter, "<taro@example.jp>", "taro");
+    assert_int_equal(first.verdict.action, ACTION_PASS);
+    struct judged second = letter_to(&desk, &letter, "<info@example.jp>", "taro");
+    assert_int_equal(second.verdict.reason, REASON_PASS_LOCAL);
+    assert_true(second.number > first.number && !second.repeated);
+    assert_string_equal(second.blocked, "");
+    assert_int_equal(letter_to(&desk, &letter, "<jiro@example.jp>", "jiro").verdict.reason,
+                     REASON_TOO_MANY_RECIPIENTS);
+    assert_int_equal(letter_to(&desk, &letter, "<chief@example.jp>", "taro").verdict.reason,
+                     REASON_PASS_LOCAL);
+    book_attach(desk.book, NULL);
+    struct judged third = letter_to(&desk, &letter, "<sales@example.jp>", "taro");
+    assert_int_equal(third.verdict.reason, REASON_PASS_LOCAL);
+    assert_true(third.number == first.number && third.repeated);
+    message_end(&letter.message);
+    desk_close(&desk);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -572,6 +719,8 @@ int main(void)
         cmocka_unit_test(records_go_after_two_days),
         cmocka_unit_test(a_locked_state_db_is_waited_for),
         cmocka_unit_test(a_block_outlives_a_reboot),
+        cmocka_unit_test(what_was_promised_is_not_taken_back),
+        cmocka_unit_test(merged_recipients_meet_no_limit),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

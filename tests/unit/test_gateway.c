@@ -207,7 +207,7 @@ static struct judged send_one(struct desk *desk, enum post post, const char *cli
         .login = {"", 0},
         .recipient = {recipient, strlen(recipient)},
     };
-    struct question question = {&facts, "session", "", REFUSED_BY_NOBODY};
+    struct question question = {&facts, "session", "", REFUSED_BY_NOBODY, 0};
     struct hold hold = {desk->policy, 1, NULL};
     struct message message;
     struct judged judged;

@@ -38,6 +38,27 @@ static const struct {
 static const char *const no_mailboxes[] = {"",    "<>", "<taro@>", "<a@b@c>", "taro @example.jp",
                                            "\xff"};
 
+/* What the MTA says two recipients have come to: do they become one? */
+static const struct {
+    const char *a[3], *b[3]; /* mailer, host, user */
+    bool equal;
+} resolved[] = {
+    {{"local", "", "taro"}, {"local", "", "taro"}, true},
+    {{"local", "", "taro"}, {"local", NULL, "taro"}, true},
+    {{"relay", "hub", "taro@example.jp"}, {"relay", "hub", "taro@example.jp"}, true},
+    {{"local", "", "taro"}, {"local", "", "hanako"}, false},
+    {{"local", "", "taro"}, {"local", "", "taro+x"}, false},
+    {{"local", "", "taro"}, {"local", "", "tar"}, false},
+    {{"local", "", "taro"}, {"relay", "", "taro"}, false},
+    {{"relay", "hub", "taro"}, {"relay", "hub2", "taro"}, false},
+    {{"relay", "hub", "taro"}, {"relay", "", "hubtaro"}, false},
+    {{"relay", "hub", "taro"}, {"relayhub", "", "taro"}, false},
+    /* refused or not said: equal to nothing, and not to itself */
+    {{"error", "5.1.1", "x"}, {"error", "5.1.1", "x"}, false},
+    {{NULL, "", "taro"}, {NULL, "", "taro"}, false},
+    {{"local", "", NULL}, {"local", "", NULL}, false},
+};
+
 /* ---- helpers ---- */
 
 static uint64_t mailbox_of(const char *text)
@@ -61,6 +82,59 @@ static void test_pairs(void **state)
     }
     for (size_t i = 0; i < COUNT_OF(no_mailboxes); i++)
         assert_true(mailbox_of(no_mailboxes[i]) == 0);
+}
+
+static void test_resolved(void **state)
+{
+    char user[2000];
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(resolved); i++) {
+        uint64_t a = message_resolved(resolved[i].a[0], resolved[i].a[1], resolved[i].a[2]);
+        uint64_t b = message_resolved(resolved[i].b[0], resolved[i].b[1], resolved[i].b[2]);
+        if ((a != 0 && a == b) != resolved[i].equal)
+            fail_msg("row %zu is taken for %s", i, resolved[i].equal ? "two" : "one");
+    }
+    memset(user, 'x', sizeof user);
+    user[sizeof user - 1] = '\0';
+    assert_true(message_resolved("local", "", user) == 0); /* not cut: another may begin so */
+}
+
+/* Only what has passed and is ours is found again by what it came to. */
+static const struct {
+    enum action action;
+    bool local;
+    uint64_t remembered, asked;
+    bool found;
+} passes[] = {
+    {ACTION_PASS, true, 7, 7, true},    {ACTION_PASS, false, 7, 7, false},
+    {ACTION_REFUSE, true, 7, 7, false}, {ACTION_DEFER, true, 7, 7, false},
+    {ACTION_PASS, true, 7, 8, false},   {ACTION_PASS, true, 0, 0, false},
+};
+
+static void test_passes(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(passes); i++) {
+        struct message message = {0};
+        struct verdict verdict, back;
+        uint64_t number = 0;
+
+        memset(&verdict, 0, sizeof verdict);
+        verdict.action = passes[i].action;
+        verdict.reason = REASON_PASS_LOCAL;
+        verdict.rule = (struct rule){TABLE_LOCAL_DOMAIN, 3};
+        verdict.recipient_local = passes[i].local;
+        assert_int_equal(message_begin(&message, "<a@far.example>", 15, 3), STATUS_OK);
+        assert_true(message_remember(&message, 42, passes[i].remembered, &verdict, 9));
+        if (message_recall_pass(&message, passes[i].asked, &back, &number) != passes[i].found)
+            fail_msg("row %zu is %sfound", i, passes[i].found ? "not " : "");
+        if (passes[i].found) {
+            assert_true(number == 9 && back.reason == REASON_PASS_LOCAL && back.recipient_local);
+            assert_true(back.action == ACTION_PASS && back.rule.row == 3);
+        }
+        message_end(&message);
+    }
 }
 
 static void test_key_is_random(void **state)
@@ -91,7 +165,7 @@ static void test_all_comes_back(void **state)
     verdict.observed_reason = REASON_PASS_SUBMISSION;
     verdict.observed_rule = (struct rule){TABLE_SETTING, 7};
     assert_false(message_recall(&message, 42, &back, &number));
-    assert_true(message_remember(&message, 42, &verdict, UINT64_MAX));
+    assert_true(message_remember(&message, 42, 0, &verdict, UINT64_MAX));
     memset(&back, 0xff, sizeof back);
     assert_true(message_recall(&message, 42, &back, &number));
     assert_true(number == UINT64_MAX);
@@ -110,10 +184,10 @@ static void test_all_comes_back(void **state)
     /* the first of two speaks */
     verdict.recipient_local = verdict.observed = false;
     verdict.action = ACTION_PASS;
-    assert_true(message_remember(&message, 42, &verdict, 1));
+    assert_true(message_remember(&message, 42, 0, &verdict, 1));
     assert_true(message_recall(&message, 42, &back, &number));
     assert_int_equal(back.action, ACTION_DEFER);
-    assert_true(message_remember(&message, 43, &verdict, 2));
+    assert_true(message_remember(&message, 43, 0, &verdict, 2));
     assert_true(message_recall(&message, 43, &back, &number));
     assert_false(back.recipient_local || back.observed);
     message_end(&message);
@@ -127,12 +201,12 @@ static void test_room(void **state)
 
     (void)state;
     memset(&verdict, 0, sizeof verdict);
-    assert_false(message_remember(&message, 1, &verdict, 1)); /* zeroed: no message */
+    assert_false(message_remember(&message, 1, 0, &verdict, 1)); /* zeroed: no message */
     assert_false(message_recall(&message, 1, &back, &number));
     assert_int_equal(message_begin(&message, "<a@far.example>", 15, 2), STATUS_OK);
-    assert_true(message_remember(&message, 0, &verdict, 1)); /* no mailbox takes room, too */
-    assert_true(message_remember(&message, 2, &verdict, 2));
-    assert_false(message_remember(&message, 3, &verdict, 3));
+    assert_true(message_remember(&message, 0, 0, &verdict, 1)); /* no mailbox takes room, too */
+    assert_true(message_remember(&message, 2, 0, &verdict, 2));
+    assert_false(message_remember(&message, 3, 0, &verdict, 3));
     assert_false(message_recall(&message, 3, &back, &number));
     assert_false(message_recall(&message, 0, &back, &number)); /* but is never equal to another */
     assert_true(message_recall(&message, 2, &back, &number));
@@ -146,7 +220,7 @@ static void test_room(void **state)
     message_end(&message);
     assert_null(message.entries);
     assert_int_equal(message_begin(&message, "<a@far.example>", 15, 0), STATUS_OK);
-    assert_false(message_remember(&message, 1, &verdict, 1));
+    assert_false(message_remember(&message, 1, 0, &verdict, 1));
     message_end(&message);
 }
 
@@ -163,10 +237,10 @@ static void test_many(void **state)
     for (uint64_t i = 1; i <= 999; i++) {
         verdict.rule.row = (int64_t)i * 3;
         assert_false(message_knows(&message, i));
-        assert_true(message_remember(&message, i, &verdict, i + 7));
+        assert_true(message_remember(&message, i, 0, &verdict, i + 7));
         assert_true(message.held <= 999);
     }
-    assert_false(message_remember(&message, 1000, &verdict, 1));
+    assert_false(message_remember(&message, 1000, 0, &verdict, 1));
     assert_false(message.full);
     for (uint64_t i = 1; i <= 999; i++) {
         assert_true(message_knows(&message, i));
@@ -195,10 +269,10 @@ static void test_no_memory(void **state)
     nothing.rlim_cur = 0;
     assert_int_equal(setrlimit(RLIMIT_AS, &nothing), 0);
     uint64_t given = 0;
-    while (given < MOST && !message.full && message_remember(&message, given + 1, &verdict, 1)) {
+    while (given < MOST && !message.full && message_remember(&message, given + 1, 0, &verdict, 1)) {
         given++;
     }
-    bool more = message_remember(&message, given + 1, &verdict, 1);
+    bool more = message_remember(&message, given + 1, 0, &verdict, 1);
     assert_int_equal(setrlimit(RLIMIT_AS, &before), 0);
     assert_true(message.full && given > 0 && given < MOST);
     assert_false(more);
@@ -212,7 +286,8 @@ static void test_no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_pairs),          cmocka_unit_test(test_key_is_random),
+        cmocka_unit_test(test_pairs),          cmocka_unit_test(test_resolved),
+        cmocka_unit_test(test_passes),         cmocka_unit_test(test_key_is_random),
         cmocka_unit_test(test_all_comes_back), cmocka_unit_test(test_room),
         cmocka_unit_test(test_many),           cmocka_unit_test(test_no_memory),
     };

@@ -204,7 +204,7 @@ static struct judged judge(struct desk *desk, enum post post, const char *client
         .sender = {sender, strlen(sender)},
         .recipient = {recipient, strlen(recipient)},
     };
-    struct question question = {&facts, "session", "", REFUSED_BY_NOBODY};
+    struct question question = {&facts, "session", "", REFUSED_BY_NOBODY, 0};
     struct hold hold = {desk->policy, 1, NULL};
     struct message message;
     struct judged judged;
