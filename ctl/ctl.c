@@ -338,123 +338,20 @@ int ctl_ask_print(const struct ctl *ctl, struct statedb_request *request, bool l
 
 /* -- a decision ----------------------------------------------------------------------------- */
 
-const char *ctl_outcome_name(enum outcome outcome)
+size_t ctl_decision_line(const struct statedb_decision *stored, char to[DECISION_JSON])
 {
-    static const char *const names[] = {"", "accepted", "rejected", "aborted"};
-    return (unsigned)outcome < sizeof names / sizeof names[0] ? names[outcome] : "";
-}
+    struct jsonl line;
 
-static json_t *json_or_null(const struct text *text)
-{
-    char plain[4 * DECISION_TEXT + 32];
-
-    if (text->bytes == NULL || text->size == 0) {
-        return json_null();
-    }
-    json_t *string = json_stringn(text->bytes, text->size);
-    if (string == NULL) {
-        printable_copy(plain, sizeof plain, text->bytes, text->size, DECISION_TEXT);
-        string = json_string(plain);
-    }
-    return string;
-}
-
-static json_t *json_name(const char *name)
-{
-    return name[0] != '\0' ? json_string(name) : json_null();
-}
-
-static json_t *json_ip(bool known, const struct ip *ip)
-{
-    char text[IP_TEXT];
-
-    if (known) {
-        ip_text(ip, text);
-    }
-    return known ? json_string(text) : json_null();
-}
-
-/* The row as it was, not as it is. */
-static json_t *json_row(struct rule rule, const struct text *text)
-{
-    return rule.table == TABLE_NONE
-               ? json_null()
-               : json_pack("{s:s, s:I, s:o}", "table", table_name(rule.table), "row",
-                           (json_int_t)rule.row, "text", json_or_null(text));
-}
-
-/* Lengths of the texts that were cut. */
-static json_t *json_lengths(const struct decision *decision)
-{
-    const struct {
-        const char *name;
-        const struct kept_text *kept;
-    } texts[] = {{"client_name", &decision->client_name},
-                 {"helo", &decision->helo},
-                 {"host", &decision->host},
-                 {"login", &decision->login},
-                 {"sender", &decision->sender},
-                 {"recipient", &decision->recipient}};
-    json_t *lengths = json_object();
-
-    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
-        if (texts[i].kept->whole > texts[i].kept->text.size) {
-            json_object_set_new(lengths, texts[i].name,
-                                json_integer((json_int_t)texts[i].kept->whole));
-        }
-    }
-    return lengths;
+    jsonl_begin(&line, to, DECISION_JSON);
+    decision_json(&line, &stored->decision, stored->at,
+                  stored->ended ? outcome_name(stored->decision.outcome) : "", DECISION_JSON_TEXT);
+    return jsonl_end(&line);
 }
 
 json_t *ctl_json_decision(const struct statedb_decision *stored)
 {
-    const struct decision *decision = &stored->decision;
-    const struct verdict *verdict = &decision->verdict;
-    const struct limit_seen *limit = &verdict->limit;
-    json_t *seen = json_null(), *observed = json_null();
+    char line[DECISION_JSON];
+    size_t size = ctl_decision_line(stored, line);
 
-    if (limit->rule.table != TABLE_NONE) {
-        seen = json_pack("{s:I, s:o, s:s, s:I, s:I, s:I, s:I}", "row", (json_int_t)limit->rule.row,
-                         "subject", json_or_null(&decision->subject[limit->subject]), "counts",
-                         counts_name(limit->counts), "count", (json_int_t)limit->count, "allowed",
-                         (json_int_t)limit->allowed, "seconds", (json_int_t)limit->seconds,
-                         "wait_ms", (json_int_t)limit->wait);
-    }
-    if (verdict->observed) {
-        observed = json_pack("{s:s, s:o}", "reason", reason_row(verdict->observed_reason)->name,
-                             "row", json_row(verdict->observed_rule, &decision->observed_row_text));
-    }
-    json_t *answer = json_pack(
-        "{s:I, s:s, s:s, s:s, s:o, s:o, s:s, s:s, s:b, s:I}", "number",
-        (json_int_t)decision->number, "at", stored->at, "action", action_name(verdict->action),
-        "reason", reason_row(verdict->reason)->name, "check", json_name(check_name(verdict->check)),
-        "row", json_row(verdict->rule, &decision->row_text), "kind", kind_name(verdict->kind),
-        "post", decision->post == POST_DOOR ? "door" : "milter", "recipient_local",
-        verdict->recipient_local, "policy", (json_int_t)decision->generation);
-    json_t *facts =
-        json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:b, s:o}", "client",
-                  json_ip(decision->client_known, &decision->client), "client_name",
-                  json_or_null(&decision->client_name.text), "helo",
-                  json_or_null(&decision->helo.text), "host", json_or_null(&decision->host.text),
-                  "listener", json_ip(decision->listener_known, &decision->listener), "login",
-                  json_or_null(&decision->login.text), "from", json_or_null(&decision->sender.text),
-                  "to", json_or_null(&decision->recipient.text), "submission", decision->submission,
-                  "not_for_mta", decision->not_for_mta, "mta_refused", decision->mta_refused,
-                  "lengths", json_lengths(decision));
-    json_t *rest =
-        json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "session", json_or_null(&decision->session),
-                  "queue_id", json_or_null(&decision->queue), "outcome",
-                  json_name(stored->ended ? ctl_outcome_name(decision->outcome) : ""), "observed",
-                  observed, "limit", seen, "blocked",
-                  decision->blocks ? json_or_null(&decision->block_subject) : json_null());
-    if (answer == NULL || facts == NULL || rest == NULL) {
-        json_decref(answer);
-        answer = NULL;
-    } else {
-        json_object_update(answer, facts);
-        json_object_update(answer, rest);
-    }
-    json_decref(facts);
-    json_decref(rest);
-    return answer;
+    return size > 0 ? json_loadb(line, size, JSON_ALLOW_NUL, NULL) : NULL;
 }

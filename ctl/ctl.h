@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "core/decision_json.h"
 #include "core/facts.h"
 #include "core/policy.h"
 #include "core/status.h"
@@ -111,9 +112,10 @@ enum ctl_asked ctl_ask(const struct ctl *ctl, struct statedb *db, struct statedb
 /* Opens the state, asks, and prints what came of it. Returns how the tool ends. leave as above. */
 int ctl_ask_print(const struct ctl *ctl, struct statedb_request *request, bool leave);
 
-/* Everything that is kept of a decision; what is not known is null. */
+/* Everything that is kept of a decision (core/decision_json.h), as a line or to put into an answer.
+ * The line's length; 0, NULL: no room, no memory. */
+size_t ctl_decision_line(const struct statedb_decision *stored, char to[DECISION_JSON]);
 json_t *ctl_json_decision(const struct statedb_decision *stored);
-const char *ctl_outcome_name(enum outcome outcome); /* "" while it is open */
 
 /* explain NUMBER: retells a recorded decision. */
 int ctl_explain_number(const struct ctl *ctl, uint64_t number);

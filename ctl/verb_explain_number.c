@@ -318,7 +318,7 @@ static void print_text(const struct statedb_decision *stored, const struct today
     printf("queue   %s, message %s\n",
            decision->queue.size > 0 ? ctl_plain(decision->queue.bytes, shown, sizeof shown)
                                     : "no id",
-           stored->ended ? ctl_outcome_name(decision->outcome) : "not known to have ended");
+           stored->ended ? outcome_name(decision->outcome) : "not known to have ended");
     print_today(decision, today);
 }
 

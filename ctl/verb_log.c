@@ -88,7 +88,7 @@ static void put_line(FILE *to, const struct statedb_decision *stored)
     put_text(to, "to", &decision->recipient.text, decision->recipient.whole);
     put_text(to, "row", &decision->row_text, 0);
     put_text(to, "queue", &decision->queue, 0);
-    put_name(to, "outcome", stored->ended ? ctl_outcome_name(decision->outcome) : "");
+    put_name(to, "outcome", stored->ended ? outcome_name(decision->outcome) : "");
 }
 
 /* The line without its end, to be freed; NULL: no memory. */
@@ -98,10 +98,8 @@ static char *line_of(const struct ctl *ctl, const struct statedb_decision *store
     size_t size;
 
     if (ctl->json) {
-        json_t *object = ctl_json_decision(stored);
-        line = object != NULL ? json_dumps(object, JSON_COMPACT) : NULL;
-        json_decref(object);
-        return line;
+        char text[DECISION_JSON];
+        return ctl_decision_line(stored, text) > 0 ? strdup(text) : NULL;
     }
     FILE *to = open_memstream(&line, &size);
     if (to == NULL) {

@@ -15,11 +15,11 @@ fault() { failed=$((failed + 1)); echo "FAULT: $*"; }
 floor()
 {
     case $1 in
-    core/status | core/octets | core/xtext) echo 0 ;;
+    core/status | core/octets | core/xtext | core/jsonl) echo 0 ;;
     core/range | core/address | core/stamp) echo 1 ;;
     core/facts | core/verdict | core/setting | core/rangemap | core/namemap | core/ledger | core/organisation | core/gateway) echo 2 ;;
     core/usage | core/decision | core/blocklist | core/windowlist) echo 3 ;;
-    core/policy_rows | core/reply) echo 4 ;;
+    core/policy_rows | core/reply | core/decision_json) echo 4 ;;
     core/policy | core/policy_build) echo 5 ;;
     core/policy_seal | core/policy_limit | core/decide) echo 6 ;;
     core/proof) echo 7 ;;

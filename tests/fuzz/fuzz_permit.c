@@ -71,7 +71,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     MUST(sqlite3_open(policy, &db) == SQLITE_OK);
     MUST(sqlite3_exec(db, rows, NULL, NULL, NULL) == SQLITE_OK);
     sqlite3_close(db);
-    log_open(false);
+    log_open(false, false);
     setlogmask(LOG_MASK(LOG_EMERG)); /* lines are made and go nowhere */
     MUST(engine_open(policy, state, quiet, NULL, &engine, &why) == STATUS_OK);
     atexit(leave);
