@@ -1,4 +1,4 @@
-/* The log: one line a decision, every field escaped; syslog is spoken to by a thread of its own. */
+/* The log: one line a decision, as text or JSON; syslog is spoken to by a thread of its own. */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "log.h"
 
@@ -12,11 +12,14 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "core/decision_json.h"
+#include "core/stamp.h"
 #include "live/moment.h"
 
 enum {
     SHOWN = 320,         /* at most so many octets of a text from outside are shown */
-    LINE_MOST = 6144,    /* four such texts, escaped, and all else */
+    LINE_MOST = 7680,    /* four such texts, escaped, and all else, or in JSON six that became */
+    JSON_SHOWN = 720,    /* at most so many octets each */
     RING_SIZE = 1 << 20, /* octets that wait for the thread */
     STOP_SECONDS = 1
 };
@@ -33,7 +36,7 @@ struct waiting {
 };
 
 static struct {
-    bool to_stderr, running, stopping, done;
+    bool to_stderr, json, running, stopping, done;
     pthread_mutex_t lock;
     pthread_cond_t changed;
     pthread_t thread;
@@ -43,12 +46,13 @@ static struct {
 } the_log = {
     .to_stderr = true, .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
-/* text begins with the prefix and has room for a line end and a NUL behind size. */
+/* text has room for a line end and a NUL behind size; unless it is JSON it begins with the prefix,
+ * which syslog writes by itself. */
 static void write_line(int priority, char *text, size_t size)
 {
     if (!the_log.to_stderr) {
         text[size] = '\0';
-        syslog(priority, "%s", text + sizeof prefix - 1);
+        syslog(priority, "%s", text + (the_log.json ? 0 : sizeof prefix - 1));
         return;
     }
     text[size++] = '\n';
@@ -62,12 +66,23 @@ static void write_line(int priority, char *text, size_t size)
     }
 }
 
+static void begin_json(struct jsonl *to, char *text, int priority, const char *event);
+
 static void write_lost(unsigned long lost)
 {
-    char text[128];
+    char text[LINE_MOST + 2];
+    struct jsonl line;
+    size_t size;
 
-    int size = snprintf(text, sizeof text - 2, "%slog too slow: %lu lines were lost", prefix, lost);
-    write_line(LOG_ERR, text, (size_t)size);
+    if (the_log.json) {
+        begin_json(&line, text, LOG_ERR, "lost");
+        jsonl_number(&line, "lines", (int64_t)lost);
+        size = jsonl_end(&line);
+    } else {
+        size = (size_t)snprintf(text, sizeof text - 2, "%slog too slow: %lu lines were lost",
+                                prefix, lost);
+    }
+    write_line(LOG_ERR, text, size);
 }
 
 static void *write_lines(void *unused)
@@ -106,9 +121,10 @@ static void *write_lines(void *unused)
     return NULL;
 }
 
-void log_open(bool to_stderr)
+void log_open(bool to_stderr, bool json)
 {
     the_log.to_stderr = to_stderr;
+    the_log.json = json;
     if (!to_stderr) {
         openlog("sekisho-milter", LOG_PID | LOG_NDELAY, LOG_MAIL);
     }
@@ -214,12 +230,111 @@ static void end(int priority, struct line *line)
     pthread_mutex_unlock(&the_log.lock);
 }
 
+/* -- lines of JSON -------------------------------------------------------------------------- */
+
+static const char *level_name(int priority)
+{
+    return priority <= LOG_ERR       ? "error"
+           : priority == LOG_WARNING ? "warning"
+           : priority == LOG_NOTICE  ? "notice"
+                                     : "info";
+}
+
+/* Every line says what it is and how much it matters; a decision brings its own time. */
+static void begin_json(struct jsonl *to, char *text, int priority, const char *event)
+{
+    char at[STAMP_TEXT];
+
+    jsonl_begin(to, text, LINE_MOST + 1);
+    jsonl_word(to, "event", event);
+    jsonl_word(to, "level", level_name(priority));
+    if (strcmp(event, "decision") != 0) {
+        stamp_write(moment_now().wall, true, at);
+        jsonl_word(to, "at", at);
+    }
+}
+
+static void end_json(int priority, struct jsonl *to, struct line *line)
+{
+    line->size = jsonl_end(to);
+    if (line->size == 0) { /* cannot be: LINE_MOST is enough */
+        begin_json(to, line->text, LOG_ERR, "lost");
+        jsonl_number(to, "lines", 1);
+        line->size = jsonl_end(to);
+    }
+    end(priority, line);
+}
+
+/* A text that may hold what came from outside. */
+static void json_text(struct jsonl *to, const char *name, const char *text)
+{
+    bool escaped;
+
+    if (text[0] == '\0') {
+        jsonl_null(to, name);
+    } else {
+        jsonl_text(to, name, text, strlen(text), JSON_SHOWN, &escaped);
+    }
+}
+
+static struct kept_text kept(struct text text)
+{
+    size_t size = text.size < SHOWN ? text.size : SHOWN;
+
+    return (struct kept_text){{text.bytes, size}, (uint32_t)text.size};
+}
+
+static void json_decision(const char *session, const char *queue, const struct facts *facts,
+                          const struct judged *judged, bool mta_refused, int priority)
+{
+    struct decision decision;
+    char at[STAMP_TEXT];
+    struct line line;
+    struct jsonl to;
+
+    memset(&decision, 0, sizeof decision);
+    decision.number = judged->number;
+    decision.generation = judged->generation;
+    decision.post = facts->post;
+    decision.client_known = facts->client_known;
+    decision.listener_known = facts->listener_known;
+    decision.submission = facts->submission;
+    decision.not_for_mta = facts->not_for_mta;
+    decision.mta_refused = mta_refused;
+    decision.client = facts->client;
+    decision.listener = facts->listener;
+    decision.client_name = kept(facts->client_name);
+    decision.helo = kept(facts->helo);
+    decision.host = kept(facts->host);
+    decision.login = kept(facts->login);
+    decision.sender = kept(facts->sender);
+    decision.recipient = kept(facts->recipient);
+    decision.session = (struct text){session, strnlen(session, DECISION_ID)};
+    decision.queue = (struct text){queue, strnlen(queue, DECISION_ID)};
+    decision.verdict = judged->verdict;
+    decision.blocks = judged->blocked[0] != '\0';
+    decision.block_subject = (struct text){judged->blocked, strlen(judged->blocked)};
+    stamp_write(moment_now().wall, true, at);
+    begin_json(&to, line.text, priority, "decision");
+    decision_json(&to, &decision, at, "", JSON_SHOWN);
+    end_json(priority, &to, &line);
+}
+
+/* -- what is said --------------------------------------------------------------------------- */
+
 void log_sentence(void *context, int priority, const char *sentence)
 {
     char shown[2048];
     struct line line;
 
     (void)context;
+    if (the_log.json) {
+        struct jsonl to;
+        begin_json(&to, line.text, priority, "note");
+        json_text(&to, "text", sentence);
+        end_json(priority, &to, &line);
+        return;
+    }
     begin(&line);
     printable_copy(shown, sizeof shown, sentence, strlen(sentence), 500);
     /* a quote in a sentence is a quote: only fields need the escape */
@@ -296,8 +411,13 @@ void log_decision(const char *where, const char *session, const char *queue,
                   const struct facts *facts, const struct judged *judged, bool mta_refused)
 {
     const struct verdict *verdict = &judged->verdict;
+    int priority = verdict->action == ACTION_PASS ? LOG_INFO : LOG_NOTICE;
     struct line line;
 
+    if (the_log.json) {
+        json_decision(session, queue, facts, judged, mta_refused, priority);
+        return;
+    }
     begin(&line);
     add_word(&line, "decision=");
     add_number(&line, judged->number);
@@ -332,7 +452,7 @@ void log_decision(const char *where, const char *session, const char *queue,
     if (judged->blocked[0] != '\0') {
         add_id(&line, " blocked=", judged->blocked);
     }
-    end(verdict->action == ACTION_PASS ? LOG_INFO : LOG_NOTICE, &line);
+    end(priority, &line);
 }
 
 void log_message(const char *session, const char *queue, const char *how, size_t accepted,
@@ -340,6 +460,23 @@ void log_message(const char *session, const char *queue, const char *how, size_t
 {
     struct line line;
 
+    if (the_log.json) {
+        struct jsonl to;
+        begin_json(&to, line.text, LOG_INFO, "message");
+        json_text(&to, "session", session);
+        json_text(&to, "queue_id", queue);
+        jsonl_word(&to, "outcome", how);
+        jsonl_number(&to, "accepted", (int64_t)accepted);
+        jsonl_number(&to, "refused", (int64_t)refused);
+        jsonl_word(&to, "reason", reason);
+        if (number != 0) {
+            jsonl_number(&to, "number", (int64_t)number);
+        } else {
+            jsonl_null(&to, "number");
+        }
+        end_json(LOG_INFO, &to, &line);
+        return;
+    }
     begin(&line);
     add_id(&line, "message session=", session);
     add_id(&line, " queue=", queue);

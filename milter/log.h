@@ -1,4 +1,4 @@
-/* The log: one line a decision, every field escaped; syslog is spoken to by a thread of its own. */
+/* The log: one line a decision, as text or JSON; syslog is spoken to by a thread of its own. */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #ifndef SEKISHO_LOG_H
 #define SEKISHO_LOG_H
@@ -8,8 +8,10 @@
 
 #include "live/engine.h"
 
-/* Lines go to syslog (facility mail), or with to_stderr to standard error. */
-void log_open(bool to_stderr);
+/* Lines go to syslog (facility mail), or with to_stderr to standard error. json: each line is one
+ * JSON object; there is no program's name before it on standard error. Either way a line is no
+ * longer than 8000 octets, which a syslog of today takes whole, and holds no control character. */
+void log_open(bool to_stderr, bool json);
 /* From here on lines for syslog wait in a bounded ring for a thread, so that a syslog that has
  * stopped reading stops no mail; when the ring is full lines are lost, and their number is told.
  * Signals must be blocked. Lines for standard error are written by whoever says them, as before. */

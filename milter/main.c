@@ -35,24 +35,28 @@ enum {
 
 struct options {
     const char *policy, *state, *socket, *permit;
-    bool to_stderr;
+    bool to_stderr, json;
 };
 
 static void usage(FILE *to)
 {
     fprintf(to, "usage: sekisho-milter [--policy FILE] [--state FILE] [--socket SPEC] "
-                "[--permit SPEC] [--stderr]\n"
+                "[--permit SPEC] [--stderr] [--log text|json]\n"
                 "SPEC: unix:PATH, inet:PORT@127.0.0.1, inet6:PORT@::1 or fd:N\n");
 }
 
 /* Exits by itself for --help, --version and wrong words. */
 static void read_options(int argc, char **argv, struct options *options)
 {
-    static const struct option known[] = {
-        {"policy", required_argument, NULL, 'p'}, {"state", required_argument, NULL, 's'},
-        {"socket", required_argument, NULL, 'k'}, {"permit", required_argument, NULL, 'd'},
-        {"stderr", no_argument, NULL, 'e'},       {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'v'},      {NULL, 0, NULL, 0}};
+    static const struct option known[] = {{"policy", required_argument, NULL, 'p'},
+                                          {"state", required_argument, NULL, 's'},
+                                          {"socket", required_argument, NULL, 'k'},
+                                          {"permit", required_argument, NULL, 'd'},
+                                          {"stderr", no_argument, NULL, 'e'},
+                                          {"log", required_argument, NULL, 'l'},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {"version", no_argument, NULL, 'v'},
+                                          {NULL, 0, NULL, 0}};
     int letter;
 
     while ((letter = getopt_long(argc, argv, "", known, NULL)) != -1) {
@@ -71,6 +75,13 @@ static void read_options(int argc, char **argv, struct options *options)
             break;
         case 'e':
             options->to_stderr = true;
+            break;
+        case 'l':
+            options->json = strcmp(optarg, "json") == 0;
+            if (!options->json && strcmp(optarg, "text") != 0) {
+                fprintf(stderr, "sekisho-milter: --log %s: write text or json\n", optarg);
+                exit(EXIT_USAGE);
+            }
             break;
         case 'h':
             usage(stdout);
@@ -170,8 +181,11 @@ static void wait_for_end(struct engine *engine)
 
 int main(int argc, char **argv)
 {
-    struct options options = {"/etc/sekisho/policy.db", "/var/lib/sekisho/state.db",
-                              "unix:/run/sekisho/milter.sock", "unix:/run/sekisho/permit.sock",
+    struct options options = {"/etc/sekisho/policy.db",
+                              "/var/lib/sekisho/state.db",
+                              "unix:/run/sekisho/milter.sock",
+                              "unix:/run/sekisho/permit.sock",
+                              false,
                               false};
     struct listen_spec milter_spec = {.lock = -1}, permit_spec = {.lock = -1};
     struct engine *engine = NULL;
@@ -187,7 +201,7 @@ int main(int argc, char **argv)
     int listener = -1, answer = 1;
 
     read_options(argc, argv, &options);
-    log_open(options.to_stderr);
+    log_open(options.to_stderr, options.json);
     if (listen_parse("--socket", options.socket, &milter_spec, &why) != STATUS_OK ||
         listen_parse("--permit", options.permit, &permit_spec, &why) != STATUS_OK) {
         fprintf(stderr, "sekisho-milter: %s\n", why.text);
