@@ -3,7 +3,7 @@
 --
 -- The daemon runs this inside one transaction when it makes state.db. You may read all tables with
 -- any SQLite tool while the daemon runs, and insert, change and delete rows of block; everything
--- else is written by the daemon alone. Times are UTC. More about the tables: sekisho(8).
+-- else is written by the daemon alone. Times are UTC. More about the tables: sekisho-state(5).
 
 PRAGMA application_id = 1397050195; -- 0x53454B53, "SEKS"
 PRAGMA user_version = 1;
