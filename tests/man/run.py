@@ -7,6 +7,7 @@ N failed"; exit status 1 if there is one."""
 import json
 import os
 import re
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -29,7 +30,7 @@ def check(good, what):
     passed += bool(good)
     failed += not good
     if not good:
-        print("FAILED", what)
+        print("FAILED", " ".join(what.split()))
 
 
 def same(got, wanted, what):
@@ -456,6 +457,9 @@ def compare_files(pages, truth):
 # -- all of it -------------------------------------------------------------------------------
 
 def main():
+    if shutil.which("mandoc") is None:
+        print("mandoc is not installed (Debian: the package mandoc)")
+        return 1
     build = os.path.abspath(sys.argv[1])
     here = os.path.dirname(os.path.abspath(__file__))
     root = os.path.abspath(sys.argv[2] if len(sys.argv) > 2 else os.path.join(here, "..", ".."))
