@@ -50,7 +50,8 @@ GAPS = [
     ("man/ja/sekisho-policy.5", r"retention Pq 30", "retention Pq 31", "settings with their"),
     ("man/sekisho-state.5", r"\.It Va outcome\n", "", "columns of decision"),
     ("man/ja/sekisho-state.5", r"\.Ss counter\n", "", "tables: missing ['counter']"),
-    ("man/sekisho-milter.8", r"\.It Pa /var/lib/sekisho/clock\n", "", "directory: missing ['clock']"),
+    ("man/sekisho-milter.8", r"\.It Pa /var/lib/sekisho/clock\n", "",
+     "directory: missing ['clock']"),
     ("man/sekisho-milter.8", r"\.It Pa /etc/sekisho/policy.db\n", "", "FILES does not name"),
     # a page has something too much
     ("man/sekisho.8", r"\.It Ic prove\n", ".It Ic prove\n.It Ic doctor\n", "too much ['doctor']"),
