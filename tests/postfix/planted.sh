@@ -22,7 +22,8 @@ cmake -S "$work/tree" -B "$work/build" -G Ninja -DCMAKE_BUILD_TYPE=Release >"$wo
     { cat "$work/configure.log"; exit 1; }
 cmake --build "$work/build" -j2 --target sekisho-milter sekisho >"$work/build.log" 2>&1 || { tail "$work/build.log"; exit 1; }
 
-# planted PART FILES SED GUARD: FILES without the guard, and PART of the tests with them
+# planted PART FILES SED GUARD [CHECK]: FILES without the guard, and PART of the tests with them; a check whose name has
+# CHECK in it must be among those that fail
 planted()
 {
     local name file files
@@ -44,22 +45,22 @@ planted()
         cp "$work/build/ctl/sekisho" "$name/build/ctl/"
         cp -r "$work/tree" "$name/tree"
         while [ "$(jobs -rp | wc -l)" -ge $most ]; do wait -n; done
-        tried "$name" "$1" "$4" &
+        tried "$name" "$1" "$4" "${5-}" &
     else
         tail "$work/build.log"
         echo "FAULT $4: does not build without" | tee "$name.result"
     fi
     for file in "${files[@]}"; do cp "$top/$file" "$work/tree/$file"; done
 }
-tried() # FOLDER PART GUARD
+tried() # FOLDER PART GUARD CHECK
 {
     local words=("$1/tree/tests/postfix/trouble.sh" "$1/build" "$2")
     [ "$2" != run ] || words=("$1/tree/tests/postfix/run.sh" "$1/build")
     SHARED=$top/../shared/cases timeout 600 "${words[@]}" >"$1/said" 2>&1
     local failed
-    failed=$(grep -c '^FAILED' "$1/said")
+    failed=$(grep -c "^FAILED.*$4" "$1/said")
     if [ "$failed" -gt 0 ]; then
-        echo "ok $2 | $3 | $failed | $(grep -m 1 '^FAILED' "$1/said" | cut -c 8-160)" | tee "$1.result"
+        echo "ok $2 | $3 | $failed | $(grep -m 1 "^FAILED.*$4" "$1/said" | cut -c 8-160)" | tee "$1.result"
     else
         echo "FAULT $2 | $3: no check fails: $(tail -n 1 "$1/said")" | tee "$1.result"
     fi
@@ -108,6 +109,12 @@ planted recipients milter/permit.c 's/^( +)bool plain = local_size > 0;/&\n\1if 
     'the door puts back the quotes'
 planted run contrib/postfix/main.cf.sekisho 's/default_action=tempfail/default_action=accept/' \
     'default_action=tempfail (filter stopped, killed, hanging)'
+planted run contrib/postfix/main.cf.sekisho 's/default_action=tempfail/default_action=accept/' \
+    'default_action=tempfail, frozen' 'filter frozen: session 2'
+planted recipients policy/core/address.c 's/size_t length = utf8_length\(text \+ at, size - at\);/size_t length = (unsigned char)text[at] < 0x80;/' \
+    'UTF-8 in an address is no fault of it' 'SMTPUTF8'
+planted run contrib/postfix/main.cf.sekisho 's/^    check_policy_service .*/    permit_mynetworks, permit_sasl_authenticated,/' \
+    'the door, pipelined' '2004, pipelined'
 planted run contrib/postfix/main.cf.sekisho 's/^    check_policy_service .*/    permit_mynetworks, permit_sasl_authenticated,/' \
     'the door in smtpd_relay_restrictions (no smtpd_milters)'
 planted run policy/core/decide.c 's/recipient->routed && stranger/false \&\& stranger/' 'a route is refused (relay forms)'
