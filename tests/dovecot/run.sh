@@ -19,7 +19,7 @@ build=$(cd "$1" 2>/dev/null && pwd) || { echo "run.sh: no directory $1" >&2; exi
 
 lab_enter "$here/run.sh" "$build"
 
-# The files that are shipped, with the lab's paths and user in them.
+# The files that are shipped, with the lab's paths and user in them. Sanitizers want address space.
 mkdir -p "$lab/dovecot" "$lab/bin"
 sed -e "s,/usr/bin/sekisho,$build/ctl/sekisho," -e "s,/var/lib/sekisho/state.db,$lab_state," \
     -e "s,logger -t sekisho-window .*-- ,echo >>$lab/state/refused ," \
@@ -28,6 +28,7 @@ chmod 755 "$lab/bin" "$lab/bin/post-login"
 lab_dovecot="protocols = pop3
 listen = $lab_server4
 mail_location = maildir:$lab_mail/%u
+default_vsz_limit = 0
 service pop3-login {
   inet_listener pop3s {
     port = 0
@@ -35,7 +36,7 @@ service pop3-login {
 }
 $(sed -e "s,/usr/share/sekisho/dovecot/post-login,$lab/bin/post-login," -e 's/user = sekisho/user = postfix/' \
     "$top/contrib/dovecot/10-sekisho.conf" | sed '/^service imap/,$ d')"
-seconds=6
+seconds=20
 lab_rows="UPDATE setting SET value = '$seconds' WHERE name = 'login_window_seconds';
     UPDATE setting SET value = 'example.jp' WHERE name = 'login_domain';
     INSERT INTO identity(name, may_send) VALUES ('hanako', 0);
