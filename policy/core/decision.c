@@ -341,6 +341,11 @@ static void get_field(struct source *source, const struct field *field, unsigned
     }
 }
 
+enum record_kind decision_kind(const unsigned char *bytes, size_t size)
+{
+    return size >= 2 && bytes[1] <= RECORD_RESET ? (enum record_kind)bytes[1] : RECORD_DECISION;
+}
+
 /* No text is NULL, whatever the record's kind. */
 static void make_empty(struct decision *decision)
 {

@@ -90,6 +90,8 @@ struct decision {
  * charge with impossible seconds). Texts are cut as said above. What was written can be read. */
 size_t decision_write(const struct decision *decision, unsigned char to[DECISION_RECORD]);
 
+/* What kind of record that is, of one that can be read. */
+enum record_kind decision_kind(const unsigned char *bytes, size_t size);
 /* Room for the arrays of a decision that is read. */
 struct decision_room {
     struct charge charge[DECISION_CHARGES];

@@ -26,8 +26,28 @@ enum {
     ROWS = 1024,        /* counters in one transaction, */
     ROUNDS = 16,        /* transactions of counters in one step, */
     ROUNDS_MOST = 64,   /* and when the journal waits for them */
-    MARKS = 32          /* hours: more than a day */
+    MARKS = 32,         /* hours: more than a day */
+    AHEAD = 1024 * 1024 /* octets of records that are read before the first is written */
 };
+_Static_assert((int)AHEAD > (int)JOURNAL_RECORD, "one record is always read");
+
+/* A record that was read; its octets stand behind it. */
+struct held {
+    uint64_t number;
+    size_t size;
+    bool sound;
+};
+
+/* An end that was read together with the decisions it is of, so that their rows are written once:
+ * to change a row costs as much as to write it. */
+struct ending {
+    uint64_t decision; /* 0 = this place is empty */
+    const struct held *end;
+    enum outcome outcome;
+    struct text queue;
+    bool written; /* with the decision's row */
+};
+enum { ENDINGS = 4096 }; /* places, a power of two; half of them are used at most */
 
 /* A leap of the wall clock beyond this keeps decisions from being pruned for a day: they are not
  * old because somebody set a clock. */
@@ -57,6 +77,8 @@ struct recorder {
     struct journal_cursor cursor;
     unsigned char bytes[JOURNAL_RECORD]; /* the record that is read, */
     struct decision_room room;           /* and its arrays */
+    unsigned char *ahead;                /* the records of one transaction, */
+    struct ending *endings;              /* and what became of their decisions */
     uint64_t blocks;                     /* blocks of records up to this one are in state.db */
     uint64_t drained;                    /* records up to this one are in state.db, */
     uint64_t counted;                    /* those up to this one in its counters too */
@@ -334,34 +356,130 @@ static enum status finish(struct recorder *recorder, enum status status, struct 
     return status;
 }
 
+/* The place of a decision's ending, or an empty one. */
+static struct ending *find_ending(struct recorder *recorder, uint64_t decision)
+{
+    size_t at = (size_t)decision % ENDINGS; /* numbers follow each other: they seldom meet */
+
+    while (recorder->endings[at].decision != 0 && recorder->endings[at].decision != decision) {
+        at = (at + 1) % ENDINGS;
+    }
+    return &recorder->endings[at];
+}
+
+/* Notes what became of the decisions of one message. What has no place is written as a change. */
+static void note_end(struct recorder *recorder, const struct held *held, const struct decision *end,
+                     size_t *used)
+{
+    for (size_t i = 0; i < end->numbers; i++) {
+        struct ending *ending = find_ending(recorder, end->number_list[i]);
+
+        if (end->number_list[i] == 0 || ending->decision != 0 || *used == ENDINGS / 2) {
+            continue;
+        }
+        (*used)++;
+        *ending = (struct ending){end->number_list[i], held, end->outcome, end->queue, false};
+    }
+}
+
+static struct held *next_held(struct held *held)
+{
+    size_t size = sizeof *held + (held->size + sizeof *held - 1) / sizeof *held * sizeof *held;
+
+    return (struct held *)(void *)((unsigned char *)held + size);
+}
+
+/* Reads the records of one transaction and notes the ends among them. *more: there may be others.
+ */
+static size_t read_ahead(struct recorder *recorder, bool *more)
+{
+    struct held *held = (struct held *)(void *)recorder->ahead;
+    const unsigned char *last = recorder->ahead + AHEAD - sizeof *held * 2 - JOURNAL_RECORD;
+    struct decision decision;
+    size_t count = 0, used = 0;
+    enum status read;
+    struct why why;
+
+    memset(recorder->endings, 0, ENDINGS * sizeof *recorder->endings);
+    while (count < BATCH && (const unsigned char *)held <= last) {
+        unsigned char *bytes = (unsigned char *)(held + 1);
+        *held = (struct held){0, 0, false};
+        read = journal_read(recorder->journal, &recorder->cursor, bytes, &held->size, &held->number,
+                            &why);
+        if (read == STATUS_BUSY) {
+            *more = false;
+            return count;
+        }
+        count++;
+        held->sound = read == STATUS_OK;
+        held->size = held->sound ? held->size : 0;
+        if (held->sound && decision_kind(bytes, held->size) == RECORD_END &&
+            decision_read(bytes, held->size, &recorder->room, &decision) == STATUS_OK) {
+            note_end(recorder, held, &decision, &used);
+        }
+        held = next_held(held);
+    }
+    *more = true;
+    return count;
+}
+
+/* A decision, with what became of it if that is known. */
+static enum status put_decision(struct recorder *recorder, struct decision *decision,
+                                struct why *why)
+{
+    struct ending *ending = find_ending(recorder, decision->number);
+
+    if (decision->number != 0 && ending->decision != 0) {
+        decision->outcome = ending->outcome;
+        decision->queue = ending->queue.size > 0 ? ending->queue : decision->queue;
+        ending->written = true;
+    }
+    return statedb_put_decision(recorder->state, decision, why);
+}
+
+/* An end: changes the rows that were written without it. */
+static enum status put_end(struct recorder *recorder, const struct held *held, struct decision *end,
+                           struct why *why)
+{
+    uint64_t *numbers = recorder->room.number;
+    size_t count = 0;
+
+    for (size_t i = 0; i < end->numbers; i++) {
+        const struct ending *ending = find_ending(recorder, numbers[i]);
+        if (numbers[i] == 0 || ending->decision == 0 || ending->end != held || !ending->written) {
+            numbers[count++] = numbers[i];
+        }
+    }
+    end->numbers = count;
+    return count > 0 ? statedb_put_end(recorder->state, end, why) : STATUS_OK;
+}
+
 /* One transaction; *more: there may be others. */
 static enum status drain_batch(struct recorder *recorder, bool *more, struct why *why)
 {
     struct journal_cursor before = recorder->cursor;
-    uint64_t drained = recorder->drained, number = 0;
+    uint64_t drained = recorder->drained;
+    struct held *held = (struct held *)(void *)recorder->ahead;
     struct decision decision;
-    size_t count = 0;
+    bool others;
 
     *more = false;
     if (journal_last(recorder->journal) <= recorder->drained) {
         return STATUS_OK;
     }
-    enum status read, status = statedb_begin(recorder->state, why);
-    while (status == STATUS_OK && count < BATCH) {
-        read = read_record(recorder, &recorder->cursor, &decision, &number);
-        if (read == STATUS_BUSY) {
-            break;
-        }
-        count++;
-        if (read != STATUS_OK) {
+    size_t count = read_ahead(recorder, &others);
+    enum status status = statedb_begin(recorder->state, why);
+    for (size_t i = 0; status == STATUS_OK && i < count; i++, held = next_held(held)) {
+        if (!held->sound || decision_read((unsigned char *)(held + 1), held->size, &recorder->room,
+                                          &decision) != STATUS_OK) {
             continue;
         }
         if (decision.kind == RECORD_DECISION) {
-            status = statedb_put_decision(recorder->state, &decision, why);
+            status = put_decision(recorder, &decision, why);
         } else if (decision.kind == RECORD_END) {
-            status = statedb_put_end(recorder->state, &decision, why);
+            status = put_end(recorder, held, &decision, why);
         }
-        drained = number;
+        drained = held->number;
     }
     if (status == STATUS_OK && count > 0) {
         status = put_number(recorder, "blocks_record", recorder->blocks, why);
@@ -372,7 +490,7 @@ static enum status drain_batch(struct recorder *recorder, bool *more, struct why
         return status;
     }
     recorder->drained = drained;
-    *more = count == BATCH;
+    *more = others;
     return STATUS_OK;
 }
 
@@ -780,7 +898,9 @@ enum status recorder_open(const char *folder, const char *state_path, struct boo
 
     *opened = NULL;
     if (recorder == NULL || (recorder->state_path = strdup(state_path)) == NULL ||
-        (recorder->rows = malloc(ROWS * sizeof *recorder->rows)) == NULL) {
+        (recorder->rows = malloc(ROWS * sizeof *recorder->rows)) == NULL ||
+        (recorder->ahead = malloc(AHEAD)) == NULL ||
+        (recorder->endings = calloc(ENDINGS, sizeof *recorder->endings)) == NULL) {
         status = why_set(why, STATUS_BROKEN, "no memory for the journal");
         goto out;
     }
@@ -883,6 +1003,8 @@ void recorder_close(struct recorder *recorder)
         journal_close(recorder->journal);
         free(recorder->rows);
         free(recorder->state_path);
+        free(recorder->ahead);
+        free(recorder->endings);
         free(recorder);
     }
 }

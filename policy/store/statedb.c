@@ -105,8 +105,11 @@ enum query {
 static const char *const queries[QUERY_COUNT] = {
     [BEGIN] = "BEGIN IMMEDIATE",
     [COMMIT] = "COMMIT",
-    [PUT_DECISION] = "INSERT INTO main.decision(" DECISION_COLUMNS(
-        COLUMN_SQL) ") VALUES(" DECISION_COLUMNS(COLUMN_MARK) ") ON CONFLICT(number) DO NOTHING",
+    [PUT_DECISION] =
+        "INSERT INTO main.decision(" DECISION_COLUMNS(COLUMN_SQL) ") VALUES(" DECISION_COLUMNS(
+            COLUMN_MARK) ") ON CONFLICT(number) DO UPDATE SET outcome=excluded.outcome,"
+                         " queue_id=ifnull(excluded.queue_id, queue_id)"
+                         " WHERE excluded.outcome IS NOT NULL",
     [PUT_END] =
         "UPDATE main.decision SET outcome=?2, queue_id=ifnull(?3, queue_id) WHERE number=?1",
     [CHANGE_BLOCK] = "UPDATE main.block SET subject=?2, since=?3, until=?4, reason=?5, number=?6,"

@@ -18,6 +18,8 @@
 #include "live/recorder.h"
 #include "rows.h"
 
+#define COUNT_OF(array) (sizeof(array) / sizeof(array)[0])
+
 struct desk {
     char folder[64], state[96];
     struct sequence sequence;
@@ -97,9 +99,9 @@ static void desk_close(struct desk *desk)
     rmdir(desk->folder);
 }
 
-/* One recipient of a message of its own; the outcome is what becomes of the message. */
-static struct judged send_one(struct desk *desk, const char *client, const char *login,
-                              const char *sender, const char *recipient, enum outcome outcome)
+/* Asks for one recipient of a message that has begun. */
+static struct judged ask_one(struct desk *desk, struct message *message, const char *client,
+                             const char *login, const char *sender, const char *recipient)
 {
     struct facts facts = {
         .post = POST_MILTER,
@@ -112,15 +114,34 @@ static struct judged send_one(struct desk *desk, const char *client, const char 
     };
     struct question question = {&facts, "session", "", REFUSED_BY_NOBODY, 0};
     struct hold hold = {desk->policy, 1, NULL};
-    struct message message;
     struct judged judged;
 
     facts.client_known = ip_parse(client, &facts.client);
-    memset(&message, 0, sizeof message);
-    assert_int_equal(message_begin(&message, sender, strlen(sender), 10), STATUS_OK);
-    book_judge(desk->book, &hold, &question, &message, desk->now, &judged);
-    book_end(desk->book, &message, outcome, "QUEUE", desk->now);
-    message_end(&message);
+    book_judge(desk->book, &hold, &question, message, desk->now, &judged);
+    return judged;
+}
+
+static void begin(struct message *message, const char *sender)
+{
+    memset(message, 0, sizeof *message);
+    assert_int_equal(message_begin(message, sender, strlen(sender), 10), STATUS_OK);
+}
+
+static void end(struct desk *desk, struct message *message, enum outcome outcome)
+{
+    book_end(desk->book, message, outcome, "QUEUE", desk->now);
+    message_end(message);
+}
+
+/* One recipient of a message of its own; the outcome is what becomes of the message. */
+static struct judged send_one(struct desk *desk, const char *client, const char *login,
+                              const char *sender, const char *recipient, enum outcome outcome)
+{
+    struct message message;
+
+    begin(&message, sender);
+    struct judged judged = ask_one(desk, &message, client, login, sender, recipient);
+    end(desk, &message, outcome);
     return judged;
 }
 
@@ -343,6 +364,61 @@ static void blocks_and_decisions_in_state_db(void **state)
     step(&desk);
     assert_int_equal(ask_blocked(&desk), REASON_CLIENT_BLOCKED);
     desk_close(&desk);
+}
+
+/* When the records of messages come into state.db: after so many recipients were asked for, after
+ * so many messages ended; and whether the process dies in between, so that all are read again. */
+static const struct {
+    size_t messages, asked, ended;
+    bool dies;
+} drains[] = {
+    {2, 0, 0, false},      {2, 2, 0, false},       {2, 2, 1, false},
+    {2, 0, 1, true},       {2, 2, 0, true},        {2, 2, 1, true},
+    {2, 1, 2, true},       {1500, 0, 0, false}, /* decisions and their ends in two transactions */
+    {1500, 900, 0, false}, {1500, 900, 700, true}, {2500, 0, 0, false},
+    {2500, 0, 1000, true},
+};
+
+static void what_became_of_each_decision(void **state)
+{
+    struct row rows[5];
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(drains); i++) {
+        size_t count = drains[i].messages;
+        struct message *messages = calloc(count, sizeof *messages);
+        struct desk desk;
+
+        assert_non_null(messages);
+        desk_open(&desk, base(rows, NULL));
+        for (size_t n = 0; n < count; n++) {
+            begin(&messages[n], "<a@far.example>");
+            ask_one(&desk, &messages[n], "203.0.113.7", "", "<a@far.example>", "<b@example.jp>");
+            ask_one(&desk, &messages[n], "203.0.113.7", "", "<a@far.example>", "<c@example.jp>");
+            if (n + 1 == drains[i].asked) {
+                step(&desk);
+            }
+        }
+        for (size_t n = 0; n < count; n++) {
+            end(&desk, &messages[n], n % 2 == 0 ? OUTCOME_ACCEPTED : OUTCOME_ABORTED);
+            if (n + 1 == drains[i].ended) {
+                step(&desk);
+            }
+        }
+        if (drains[i].dies) {
+            close_book(&desk);
+            open_book(&desk);
+        }
+        step(&desk);
+        /* numbers are given in turns: two of a message that was accepted, two of an aborted one */
+        if (shell(&desk, "SELECT count(*) FROM decision WHERE queue_id='QUEUE' AND outcome="
+                         "iif((number-1)/2%2=0, 'accepted', 'aborted')") != (int64_t)count * 2 ||
+            shell(&desk, "SELECT count(*) FROM decision") != (int64_t)count * 2) {
+            fail_msg("row %zu", i);
+        }
+        free(messages);
+        desk_close(&desk);
+    }
 }
 
 static void without_a_journal_nothing_is_permitted(void **state)
@@ -713,6 +789,7 @@ int main(void)
         cmocka_unit_test(a_block_is_not_renewed_and_the_next_is_longer),
         cmocka_unit_test(traps),
         cmocka_unit_test(blocks_and_decisions_in_state_db),
+        cmocka_unit_test(what_became_of_each_decision),
         cmocka_unit_test(without_a_journal_nothing_is_permitted),
         cmocka_unit_test(a_restart_counts_what_is_left),
         cmocka_unit_test(records_stay_until_they_are_counted),

@@ -1059,6 +1059,20 @@ static void test_end(void **state)
         shell(place, "SELECT group_concat(number || ifnull(outcome, '?') || ifnull(queue_id, '?'),"
                      " ' ') FROM (SELECT * FROM decision ORDER BY number)"),
         "1?? 2aborted4XyZ 3rejected4XyZ");
+    /* written again, with what became of it: that alone is taken; without, nothing is */
+    for (uint64_t i = 1; i <= 3; i++) {
+        struct decision d = least_decision(i);
+        d.outcome = i == 3 ? OUTCOME_OPEN : OUTCOME_ACCEPTED;
+        d.queue = text_from(i == 1 ? "5Abc" : "");
+        d.recipient.text = text_from("<another@example.jp>");
+        put_decision(db, &d);
+    }
+    assert_string_equal(
+        shell(place, "SELECT group_concat(number || ifnull(outcome, '?') || ifnull(queue_id, '?'),"
+                     " ' ') FROM (SELECT * FROM decision ORDER BY number)"),
+        "1accepted5Abc 2accepted4XyZ 3rejected4XyZ");
+    assert_string_equal(
+        shell(place, "SELECT count(*) FROM decision WHERE recipient='<another@example.jp>'"), "0");
     statedb_close(db);
 }
 
