@@ -91,7 +91,7 @@ static bool say_recipient(struct session *session, struct engine *engine, int n,
     if (!session_whole(session)) {
         return false;
     }
-    struct question question = {&facts, session->id, session->queue, REFUSED_BY_NOBODY};
+    struct question question = {&facts, session->id, session->queue, REFUSED_BY_NOBODY, 0};
     engine_rcpt(engine, &session->message, &question, &judged);
     assert_int_equal(judged.verdict.reason, REASON_NO_POLICY);
     *repeated = judged.repeated;
