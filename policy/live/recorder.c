@@ -796,6 +796,9 @@ static enum status drain(struct recorder *recorder, const struct policy *policy,
     enum status status = open_state(recorder, now, why);
 
     if (status == STATUS_OK) {
+        status = statedb_whole(recorder->state, why);
+    }
+    if (status == STATUS_OK) {
         status = put_blocks(recorder, now, why);
     }
     if (status == STATUS_OK) {

@@ -163,8 +163,9 @@ struct statedb {
     char *path;
     sqlite3_stmt *statement[QUERY_COUNT]; /* prepared once */
     bool daemon;
-    struct stat wal; /* the -wal as this connection has it */
-    bool watching;   /* data_version is known */
+    struct stat wal;  /* the -wal as this connection has it */
+    struct stat file; /* the file as this connection has left it */
+    bool watching;    /* data_version is known */
     sqlite3_int64 data_version;
 };
 
@@ -320,6 +321,14 @@ static bool stat_wal(const struct statedb *db, struct stat *seen)
     return beside(db, "-wal", name) && lstat(name, seen) == 0;
 }
 
+/* Octets of the file itself change in a checkpoint only. */
+static void leave(struct statedb *db)
+{
+    if (db->daemon && stat(db->path, &db->file) != 0) {
+        memset(&db->file, 0, sizeof db->file);
+    }
+}
+
 static bool is_under_its_name(const struct statedb *db)
 {
     int moved = 1;
@@ -396,6 +405,7 @@ enum status statedb_open(const char *path, enum statedb_use use, int wait_ms,
         goto out;
     }
     db->daemon = use == STATEDB_DAEMON && stat_wal(db, &db->wal);
+    leave(db);
     *opened = db;
     db = NULL;
 out:
@@ -561,7 +571,10 @@ enum status statedb_begin(struct statedb *db, struct why *why)
 
 enum status statedb_commit(struct statedb *db, struct why *why)
 {
-    return put(db, COMMIT, why);
+    enum status status = put(db, COMMIT, why);
+
+    leave(db);
+    return status;
 }
 
 void statedb_rollback(struct statedb *db)
@@ -1085,6 +1098,35 @@ enum status statedb_value(struct statedb *db, const char *name, char *value, siz
         status = failed(db, code, why);
     }
     sqlite3_reset(statement);
+    return status;
+}
+
+enum status statedb_whole(struct statedb *db, struct why *why)
+{
+    sqlite3_stmt *statement = NULL;
+    enum status status = STATUS_OK;
+    struct stat seen;
+
+    if (stat(db->path, &seen) != 0 ||
+        (seen.st_size == db->file.st_size && seen.st_mtim.tv_sec == db->file.st_mtim.tv_sec &&
+         seen.st_mtim.tv_nsec == db->file.st_mtim.tv_nsec)) {
+        return STATUS_OK;
+    }
+    sqlite3_db_release_memory(db->sqlite); /* what is on disk is asked, not our copies */
+    int code = sqlite3_prepare_v2(db->sqlite, "PRAGMA quick_check(1)", -1, &statement, NULL);
+    if (code == SQLITE_OK) {
+        code = sqlite3_step(statement);
+    }
+    const unsigned char *answer = code == SQLITE_ROW ? sqlite3_column_text(statement, 0) : NULL;
+    if (code != SQLITE_ROW) {
+        status = failed(db, code, why);
+    } else if (answer == NULL || strcmp((const char *)answer, "ok") != 0) {
+        status = why_set(why, STATUS_BAD, "%s: is damaged: %.120s", db->path,
+                         answer != NULL ? (const char *)answer : "no memory to say how");
+    } else {
+        db->file = seen;
+    }
+    sqlite3_finalize(statement);
     return status;
 }
 

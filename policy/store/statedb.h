@@ -40,6 +40,9 @@ enum status statedb_set_aside(const char *path, int64_t wall, char aside[4096], 
 /* Is the file under the name still the one that is open, and its -wal there? False when it was
  * removed or replaced: close and open again. */
 bool statedb_same(const struct statedb *db);
+/* Have other programs written to the file since our last commit, as a checkpoint of theirs does and
+ * as damage does? Then all its pages are looked at (0.5 s for a million decisions). */
+enum status statedb_whole(struct statedb *db, struct why *why);
 
 /* -- writing: between begin and commit; a failure undoes all since begin, and what is written
  * after it without a new begin fails too (STATUS_BROKEN) ------------------------------------- */

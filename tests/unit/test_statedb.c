@@ -588,6 +588,31 @@ static void test_same(void **state)
     assert_string_equal(shell(place, "SELECT count(*) FROM decision"), "500");
 }
 
+/* Written over while it is open: noticed before more is added. */
+static void test_whole(void **state)
+{
+    const struct place *place = *state;
+    struct statedb *db = open_state(place, STATEDB_DAEMON);
+    uint64_t next = 1;
+    char page[4096];
+
+    memset(page, 0xa5, sizeof page);
+    for (int i = 0; i < 20; i++) {
+        OK(fill(db, &next));
+        OK(statedb_whole(db, &why));
+    }
+    assert_string_equal(shell(place, "PRAGMA wal_checkpoint(TRUNCATE)"), "0");
+    OK(statedb_whole(db, &why)); /* another program's checkpoint is none */
+    FILE *file = fopen(place->path, "r+b");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, 100L * (long)sizeof page, SEEK_SET), 0);
+    assert_int_equal(fwrite(page, sizeof page, 1, file), 1);
+    assert_int_equal(fclose(file), 0);
+    assert_int_equal(statedb_whole(db, &why), STATUS_BAD);
+    assert_int_equal(statedb_whole(db, &why), STATUS_BAD);
+    statedb_close(db);
+}
+
 /* Removed while it is open: writing does no harm, and a new one can be made. */
 static void test_removed(void **state)
 {
@@ -1593,6 +1618,7 @@ int main(void)
         PLACED(test_full_disk),
         PLACED(test_locked),
         PLACED(test_same),
+        PLACED(test_whole),
         PLACED(test_removed),
         PLACED(test_replaced),
         PLACED(test_cut),
