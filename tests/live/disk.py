@@ -281,7 +281,8 @@ RUNS, KILLED, ENDED = None, signal.SIGKILL, signal.SIGTERM
 ACCIDENTS = (
     ("removed", RUNS, remove("")),
     ("removed with its -wal and -shm", RUNS, remove("", "-wal", "-shm")),
-    ("garbage all over", RUNS, write_at(0)),
+    ("garbage in the header", RUNS, write_at(0, 96)),
+    ("garbage in the middle", RUNS, write_at(4096)),
     ("garbage in the header", KILLED, write_at(0, 96)),
     ("garbage in the middle", KILLED, write_at(4096)),
     ("removed", KILLED, remove("")),
