@@ -666,10 +666,9 @@ static enum status setting_text(const struct intake *in, enum setting setting, c
                    ? STATUS_OK
                    : bad(in, setting_kind(setting)->name, " is not a domain name", text, size);
     case SETTING_RECIPIENT_DELIMITER:
-        return size <= 4 && strchr(text, '@') == NULL
+        return size == 0 || (size == 1 && strchr("!#$%&'*+/=?^_`{|}~.-", text[0]) != NULL)
                    ? STATUS_OK
-                   : bad(in, "recipient_delimiter", " is not up to four characters without @", text,
-                         size);
+                   : bad(in, "recipient_delimiter", " is not one sign such as + or -", text, size);
     case SETTING_REPORT_ADDRESS:
         return size == 0 ? STATUS_OK : cell_address(in, 1, false, true, form);
     default:
