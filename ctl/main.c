@@ -37,7 +37,8 @@ static const struct {
 
 static void usage(FILE *to)
 {
-    fprintf(to, "usage: sekisho [--policy FILE] [--state FILE] [--json] VERB ...\n");
+    fprintf(to, "usage: sekisho [--policy FILE] [--state FILE] [--json] VERB ...\n"
+                "       sekisho --help | --version\n");
     for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++) {
         fprintf(to, "  %-8s %s\n", verbs[i].name, verbs[i].summary);
     }

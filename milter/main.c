@@ -42,6 +42,7 @@ static void usage(FILE *to)
 {
     fprintf(to, "usage: sekisho-milter [--policy FILE] [--state FILE] [--socket SPEC] "
                 "[--permit SPEC] [--stderr] [--log text|json]\n"
+                "       sekisho-milter --help | --version\n"
                 "SPEC: unix:PATH, inet:PORT@127.0.0.1, inet6:PORT@::1 or fd:N\n");
 }
 

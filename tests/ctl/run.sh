@@ -78,7 +78,7 @@ END
 
 # ---- the words in front ---------------------------------------------------------------------
 run; ends "no verb" 2; says "no verb" "usage: sekisho"
-run --help; ends "help" 0; says "help" explain prove status check init
+run --help; ends "help" 0; says "help" explain prove status check init --help --version
 run --version; ends "version" 0; says "version" "sekisho 0."
 run frobnicate; ends "unknown verb" 2; says "unknown verb" "frobnicate: not a verb"
 run --frobnicate; ends "unknown option" 2
