@@ -102,7 +102,7 @@ _Static_assert(sizeof(enum post) == sizeof(unsigned) && sizeof(enum reason) == s
 
 /* -- writing: the caller's bounds are DECISION_RECORD, which the longest record fits ----------- */
 
-static unsigned char *put(unsigned char *at, size_t count, uint64_t value)
+static inline unsigned char *put(unsigned char *at, size_t count, uint64_t value)
 {
     octets_put(at, count, value);
     return at + count;
@@ -240,7 +240,7 @@ struct source {
     bool bad; /* stays so; what is got after it is 0 */
 };
 
-static const unsigned char *take(struct source *source, size_t count)
+static inline const unsigned char *take(struct source *source, size_t count)
 {
     const unsigned char *at = source->at;
 
@@ -253,7 +253,7 @@ static const unsigned char *take(struct source *source, size_t count)
     return at;
 }
 
-static uint64_t get(struct source *source, size_t count)
+static inline uint64_t get(struct source *source, size_t count)
 {
     const unsigned char *at = take(source, count);
 
@@ -261,7 +261,7 @@ static uint64_t get(struct source *source, size_t count)
 }
 
 /* A number that is below `limit`. */
-static unsigned get_below(struct source *source, size_t count, unsigned limit)
+static inline unsigned get_below(struct source *source, size_t count, unsigned limit)
 {
     uint64_t value = get(source, count);
 
@@ -347,17 +347,23 @@ enum record_kind decision_kind(const unsigned char *bytes, size_t size)
 }
 
 /* No text is NULL, whatever the record's kind. */
-static void make_empty(struct decision *decision)
+static void make_field_empty(struct decision *decision, const struct field *field)
 {
-    const struct text empty = {"", 0};
+    static const struct text empty = {"", 0};
 
+    if (field->form == FORM_TEXT || field->form == FORM_KEPT) {
+        memcpy((unsigned char *)decision + field->at, &empty, sizeof empty);
+    }
+}
+
+static enum status nothing_read(struct decision *decision)
+{
     memset(decision, 0, sizeof *decision);
     for (size_t i = 0; i < sizeof field_table / sizeof *field_table; i++) {
-        if (field_table[i].form == FORM_TEXT || field_table[i].form == FORM_KEPT) {
-            memcpy((unsigned char *)decision + field_table[i].at, &empty, sizeof empty);
-        }
+        make_field_empty(decision, &field_table[i]);
     }
     decision->verdict.check = CHECK_NONE;
+    return STATUS_BAD;
 }
 
 enum status decision_read(const unsigned char *bytes, size_t size, struct decision_room *room,
@@ -366,17 +372,20 @@ enum status decision_read(const unsigned char *bytes, size_t size, struct decisi
     struct source source = {bytes, size, false};
     unsigned of;
 
-    make_empty(decision);
+    if (get(&source, 1) != VERSION) {
+        return nothing_read(decision);
+    }
+    memset(decision, 0, sizeof *decision);
+    decision->verdict.check = CHECK_NONE;
     decision->number_list = room->number;
     decision->charge_list = room->charge;
-    if (get(&source, 1) != VERSION) {
-        return STATUS_BAD;
-    }
     decision->kind = (enum record_kind)get_below(&source, 1, RECORD_RESET + 1);
     of = 1U << decision->kind;
     for (size_t i = 0; i < sizeof field_table / sizeof *field_table; i++) {
         if ((field_table[i].of & of) != 0) {
             get_field(&source, &field_table[i], (unsigned char *)decision + field_table[i].at);
+        } else {
+            make_field_empty(decision, &field_table[i]);
         }
     }
     if ((of & OF_NUMBERS) != 0) {
@@ -401,8 +410,7 @@ enum status decision_read(const unsigned char *bytes, size_t size, struct decisi
         }
     }
     if (source.bad || source.left != 0) {
-        make_empty(decision);
-        return STATUS_BAD;
+        return nothing_read(decision);
     }
     return STATUS_OK;
 }

@@ -615,6 +615,20 @@ static void describe_limit(const struct policy_rows *rows, const struct limit_ro
              then[limit->then]);
 }
 
+/* The parts one behind the other, up to NULL; what does not fit is cut. Without printf, since a
+ * record of each recipient has such a text. */
+static void join(char *to, size_t room, const char *const parts[])
+{
+    size_t at = 0;
+
+    for (; *parts != NULL; parts++) {
+        size_t size = strnlen(*parts, room - 1 - at);
+        memcpy(to + at, *parts, size);
+        at += size;
+    }
+    to[at] = '\0';
+}
+
 /* What stands in the row, in words; "" for a row that is not there (any more). */
 static void describe(const struct policy *policy, struct rule rule, char *to, size_t room)
 {
@@ -629,8 +643,10 @@ static void describe(const struct policy *policy, struct rule rule, char *to, si
         const struct local_domain_row *row =
             row_by_id(&rows->local_domain, offsetof(struct local_domain_row, id), rule.row);
         if (row != NULL) {
-            snprintf(to, room, "%s%s, mail_from %s", rows_text(rows, row->domain),
-                     row->subdomains ? " and subdomains" : "", row->anyone ? "anyone" : "ours");
+            join(to, room,
+                 (const char *const[]){
+                     rows_text(rows, row->domain), row->subdomains ? " and subdomains" : "",
+                     row->anyone ? ", mail_from anyone" : ", mail_from ours", NULL});
         }
         break;
     }
@@ -642,7 +658,7 @@ static void describe(const struct policy *policy, struct rule rule, char *to, si
                                                                      : &rows->spam_trap;
         const struct name_row *row = row_by_id(list, offsetof(struct name_row, id), rule.row);
         if (row != NULL) {
-            snprintf(to, room, "%s", rows_text(rows, row->name));
+            join(to, room, (const char *const[]){rows_text(rows, row->name), NULL});
         }
         break;
     }
@@ -684,8 +700,11 @@ static void describe(const struct policy *policy, struct rule rule, char *to, si
         const struct identity_row *row =
             row_by_id(&rows->identity, offsetof(struct identity_row, id), rule.row);
         if (row != NULL) {
-            snprintf(to, room, "%s, may_send %d, senders %s", rows_text(rows, row->name),
-                     row->may_send, senders[row->senders]);
+            join(to, room,
+                 (const char *const[]){rows_text(rows, row->name),
+                                       row->may_send ? ", may_send 1, senders "
+                                                     : ", may_send 0, senders ",
+                                       senders[row->senders], NULL});
         }
         break;
     }
@@ -713,7 +732,9 @@ static void describe(const struct policy *policy, struct rule rule, char *to, si
 
 char *policy_rule_text(const struct policy *policy, struct rule rule, char to[RULE_TEXT])
 {
-    char words[1024], shown[RULE_TEXT - 64];
+    char words[1024], shown[RULE_TEXT - 64], row[24];
+    char *digit = row + sizeof row - 1;
+    uint64_t left = rule.row < 0 ? -(uint64_t)rule.row : (uint64_t)rule.row;
 
     if (rule.table == TABLE_NONE) {
         snprintf(to, RULE_TEXT, "built in");
@@ -721,11 +742,15 @@ char *policy_rule_text(const struct policy *policy, struct rule rule, char to[RU
     }
     describe(policy, rule, words, sizeof words);
     printable_copy(shown, sizeof shown, words, strlen(words), 200);
-    if (shown[0] != '\0') {
-        snprintf(to, RULE_TEXT, "%s %" PRId64 " (%s)", table_name(rule.table), rule.row, shown);
-    } else {
-        snprintf(to, RULE_TEXT, "%s %" PRId64, table_name(rule.table), rule.row);
-    }
+    *digit = '\0';
+    do {
+        *--digit = (char)('0' + left % 10);
+        left /= 10;
+    } while (left != 0);
+    bool empty = shown[0] == '\0';
+    join(to, RULE_TEXT,
+         (const char *const[]){table_name(rule.table), rule.row < 0 ? " -" : " ", digit,
+                               empty ? "" : " (", shown, empty ? "" : ")", NULL});
     return to;
 }
 

@@ -4,6 +4,7 @@
 
 #include <stdarg.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -71,6 +72,31 @@ enum status why_set(struct why *why, enum status status, const char *format, ...
     return status;
 }
 
+/* How many of the octets at the beginning are plain: eight at a time, then one by one. */
+static size_t plain_octets(const char *text, size_t size)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101), highs = ones * 0x80;
+    size_t at = 0;
+
+    for (; size - at >= 8; at += 8) {
+        uint64_t eight, quote, slash, del;
+        memcpy(&eight, text + at, 8);
+        quote = eight ^ ones * '"';
+        slash = eight ^ ones * '\\';
+        del = eight ^ ones * 0x7f;
+        /* the highest bit of an octet: it is above 0x7e, below 0x20, or one of the two; where one
+         * is found, the borrow may find its neighbour too: then they are looked at one by one */
+        if (((eight | (eight - ones * 0x20) | (quote - ones) | (slash - ones) | (del - ones)) &
+             highs) != 0) {
+            break;
+        }
+    }
+    while (at < size && is_plain((unsigned char)text[at])) {
+        at++;
+    }
+    return at;
+}
+
 size_t printable_copy(char *to, size_t room, const char *text, size_t size, size_t keep)
 {
     char tail[32] = "";
@@ -92,9 +118,7 @@ size_t printable_copy(char *to, size_t room, const char *text, size_t size, size
     for (size_t i = 0; i < size;) {
         size_t begin = i, end = size - i < most - length ? size : i + (most - length);
 
-        while (i < end && is_plain((unsigned char)text[i])) {
-            i++;
-        }
+        i += plain_octets(text + begin, end - begin);
         memcpy(to + length, text + begin, i - begin);
         length += i - begin;
         if (i == size || is_plain((unsigned char)text[i])) {

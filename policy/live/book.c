@@ -600,9 +600,11 @@ static void settle(struct passage *passage, struct judged *judged)
 
 /* -- the SMTP path --------------------------------------------------------------------------- */
 
+/* For the reply: a pass has none. */
 static void take_help_url(const struct policy *policy, struct judged *judged)
 {
-    if (policy != NULL) {
+    judged->help_url[0] = '\0';
+    if (policy != NULL && judged->verdict.action != ACTION_PASS) {
         snprintf(judged->help_url, sizeof judged->help_url, "%s",
                  policy_text(policy, SETTING_HELP_URL));
     }
@@ -676,7 +678,6 @@ void book_judge(struct book *book, const struct hold *hold, const struct questio
 
     memset(judged, 0, sizeof *judged);
     judged->generation = hold->generation;
-    take_help_url(hold->policy, judged);
     asked.facts = &facts;
     passage.book = book;
     passage.policy = hold->policy;
@@ -695,6 +696,7 @@ void book_judge(struct book *book, const struct hold *hold, const struct questio
             judged->repeated = true;
             follow_merged(message, question->resolved, judged->verdict.recipient_local,
                           &judged->verdict, &judged->number);
+            take_help_url(hold->policy, judged);
             return;
         }
     }
@@ -735,6 +737,7 @@ void book_judge(struct book *book, const struct hold *hold, const struct questio
         judged->repeated =
             message_recall_pass(message, question->resolved, &judged->verdict, &judged->number);
     }
+    take_help_url(hold->policy, judged);
     if (message != NULL) {
         if (judged->verdict.reason == REASON_SPAM_TRAP && !message->trapped) {
             message->trapped = true;

@@ -101,11 +101,11 @@ static void speak(struct engine *engine, enum reason reason, struct judged *judg
 
     memset(judged, 0, sizeof *judged);
     judged->generation = hold.generation;
-    if (hold.policy != NULL) {
+    decide_nothing(reason, &judged->verdict);
+    if (hold.policy != NULL && judged->verdict.action != ACTION_PASS) {
         snprintf(judged->help_url, sizeof judged->help_url, "%s",
                  policy_text(hold.policy, SETTING_HELP_URL));
     }
-    decide_nothing(reason, &judged->verdict);
     slot_release(engine->slot, hold);
 }
 
