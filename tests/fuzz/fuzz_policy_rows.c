@@ -537,6 +537,14 @@ static void check_session(const struct story *story, const struct session *sessi
     }
 }
 
+/* The row that is named holds the address and is in force. */
+static void check_speaks(const struct story *story, struct rule rule, const struct ip *ip)
+{
+    const struct line_cells *row = row_of(story, rule);
+
+    MUST(row == NULL || (range_holds(&row->range, ip) && row_in_force(story, row)));
+}
+
 static void check_client(const struct story *story, const struct policy *policy,
                          const struct ip *ip)
 {
@@ -544,9 +552,13 @@ static void check_client(const struct story *story, const struct policy *policy,
 
     MUST(policy_client_host(policy, ip, &rule) == is_client_host(story, ip));
     check_rule(story, policy, rule);
+    check_speaks(story, rule, ip);
     for (int login = 0; login < 2; login++) {
-        MUST(policy_listed(policy, ip, login == 1, &rule) == listed(story, ip, login == 1));
+        enum listing says = listed(story, ip, login == 1);
+        MUST(policy_listed(policy, ip, login == 1, &rule) == says);
         check_rule(story, policy, rule);
+        MUST((rule.table == TABLE_NONE) == (says == LISTING_NONE));
+        check_speaks(story, rule, ip);
     }
 }
 

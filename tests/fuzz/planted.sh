@@ -129,6 +129,15 @@ planted policy_rows policy/core/policy.c 's/if (row != NULL && row->subdomains) 
     'every local domain speaks for its subdomains'
 planted policy_rows policy/core/rangemap.c 's/ip_compare(&end, before) >= 0/ip_compare(\&end, before) > 0/' \
     'a range ends one address early'
+planted policy_rows policy/core/rangemap.c 's/if (map->first4\[middle\] <= key)/if (map->first4[middle] < key)/' \
+    'a range begins one address late'
+planted policy_rows policy/core/rangemap.c \
+    's/(int)b->strictness - (int)a->strictness/(int)a->strictness - (int)b->strictness/' \
+    'of equally wide ranges the mildest speaks'
+planted policy_rows policy/core/rangemap.c 's/child <= 2 \* at + 2/child <= 2 * at + 1/' \
+    'of many nested ranges a wider one speaks'
+planted policy_rows policy/core/policy.c 's/payload >= 0 ? rows\[payload\].id : 0/payload >= 0 ? rows[0].id : 0/' \
+    'a row that does not hold the client is named'
 planted permit milter/permit.c 's/if (size < digits + 1 + number + 1) {/if (size < digits + 1) {/' \
     "a netstring's length is believed"
 planted permit milter/permit.c 's/(bars != 3)/(bars < 3)/' \
