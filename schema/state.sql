@@ -199,8 +199,8 @@ CREATE TABLE note (
 );
 
 CREATE TABLE counter (
-    -- The daemon's counts, so that they outlive a restart. sekisho usage shows them; a change here
-    -- has no effect.
+    -- The daemon's counts, so that they outlive a restart: it reads them when it starts. sekisho
+    -- usage shows them; leave them alone.
     place INTEGER PRIMARY KEY, -- in the daemon's table; below 0: what was forgotten, by group
     hash INTEGER NOT NULL, -- of limit and subject; hash, group, allowed: unsigned, the same 64 bits
     "group" INTEGER NOT NULL, -- of the limit
