@@ -55,6 +55,7 @@ $prefix/sbin/sekisho-milter 755
 $prefix/share/doc/sekisho/CHANGES.md 644
 $prefix/share/doc/sekisho/DESIGN.md 644
 $prefix/share/doc/sekisho/LICENSE 644
+$prefix/share/doc/sekisho/README.ja.md 644
 $prefix/share/doc/sekisho/README.md 644
 $prefix/share/doc/sekisho/postfix/main.cf.sekisho 644
 $prefix/share/doc/sekisho/postfix/master.cf.sekisho 644
@@ -67,6 +68,9 @@ for page in "$top"/man/*.[1-9] "$top"/man/ja/*.[1-9]; do
     language=$(basename "$(dirname "$page")")
     [ "$language" = ja ] || language=
     echo "$prefix/share/man/${language:+ja/}man${page##*.}/${page##*/} 644"
+done >> "$work/expected"
+for guide in "$top"/doc/*.md; do
+    echo "$prefix/share/doc/sekisho/doc/${guide##*/} 644"
 done >> "$work/expected"
 sort -o "$work/expected" "$work/expected"
 find "$root" -type f -printf '/%P %m\n' | sort > "$work/seen"
