@@ -781,6 +781,85 @@ static void merged_recipients_meet_no_limit(void **state)
     desk_close(&desk);
 }
 
+/* -- the promise ---------------------------------------------------------------------------- */
+
+/* xorshift64*: the same story on every machine. */
+static uint64_t random_next(uint64_t *state)
+{
+    *state ^= *state >> 12;
+    *state ^= *state << 25;
+    *state ^= *state >> 27;
+    return *state * UINT64_C(2685821657736338717);
+}
+
+enum { ALLOWED = 7, WINDOW = 600, PASSES_MOST = 4000 };
+
+/* In no stretch of WINDOW seconds do more than ALLOWED pass, whatever the clocks, restarts, kills
+ * and reboots do; and it does not keep everybody out either. `real` is the time of the world, which
+ * nobody can set. */
+static void never_more_than_allowed(void **state)
+{
+    const char *limit = "few|identity|*|recipients|out|#7|#600|tempfail|#600";
+    static int64_t passes[PASSES_MOST];
+    struct row rows[5];
+    struct desk desk;
+    char clock[400];
+
+    (void)state;
+    for (uint64_t seed = 1; seed <= 4; seed++) {
+        uint64_t random = seed * UINT64_C(0x9e3779b97f4a7c15);
+        int64_t real = 0, skew = 0; /* the wall clock is ahead of the world by it */
+        size_t count = 0;
+        desk_open(&desk, base(rows, limit));
+        int64_t wall = desk.now.wall, steady = desk.now.steady, boot = 0;
+        for (int n = 0; n < 1000; n++) {
+            unsigned what = (unsigned)(random_next(&random) % 100);
+            int64_t passed = (int64_t)(random_next(&random) % 90000);
+            if (what < 60) {
+                bool accepted = random_next(&random) % 8 != 0;
+                struct judged judged =
+                    send_one(&desk, LOGIN, accepted ? OUTCOME_ACCEPTED : OUTCOME_ABORTED);
+                if (judged.verdict.action == ACTION_PASS && accepted && count < PASSES_MOST) {
+                    passes[count++] = real;
+                    if (count > ALLOWED && passes[count - 1 - ALLOWED] > real - WINDOW * 1000) {
+                        fail_msg("seed %d, step %d: %d in %d ms", (int)seed, n, ALLOWED + 1,
+                                 (int)(real - passes[count - 1 - ALLOWED]));
+                    }
+                }
+            } else if (what < 90) {
+                real += passed;
+            } else if (what < 93) { /* somebody sets the clock, years ahead or back */
+                skew = ((int64_t)(random_next(&random) % 21) - 10) * 31536000 * 1000;
+            } else if (what < 98) { /* killed, at times before anything is in state.db */
+                if (what < 95) {
+                    step(&desk);
+                }
+                close_book(&desk);
+                open_book(&desk);
+            } else { /* off for a while; the clock is right at boot, and was before */
+                skew = 0;
+                desk.now.wall = wall + real;
+                send_one(&desk, LOGIN, OUTCOME_ABORTED);
+                step(&desk);
+                close_book(&desk);
+                snprintf(clock, sizeof clock, "%s/clock", desk.folder);
+                assert_int_equal(unlink(clock), 0);
+                real += passed;
+                boot = real;
+                steady = 1000;
+                desk.now = (struct moment){wall + real, steady};
+                open_book(&desk);
+            }
+            desk.now = (struct moment){wall + real + skew, steady + real - boot};
+            if (random_next(&random) % 16 == 0) {
+                step(&desk);
+            }
+        }
+        assert_true(count > 60);
+        desk_close(&desk);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -796,6 +875,7 @@ int main(void)
         cmocka_unit_test(records_go_after_two_days),
         cmocka_unit_test(a_locked_state_db_is_waited_for),
         cmocka_unit_test(a_block_outlives_a_reboot),
+        cmocka_unit_test(never_more_than_allowed),
         cmocka_unit_test(what_was_promised_is_not_taken_back),
         cmocka_unit_test(merged_recipients_meet_no_limit),
     };
