@@ -18,6 +18,7 @@ DECISION = {"event", "level", "number", "at", "action", "reason", "check", "row"
             "client", "client_name", "helo", "host", "listener", "login", "from", "to", "submission", "not_for_mta",
             "mta_refused", "lengths", "escaped", "session", "queue_id", "outcome", "observed", "limit", "blocked"}
 OTHER = {"note": {"event", "level", "at", "text"},
+         "lost": {"event", "level", "at", "lines"},
          "message": {"event", "level", "at", "session", "queue_id", "outcome", "accepted", "refused", "reason", "number"}}
 LINE_OF_TEXT = re.compile(r"decision=\d+ action=reject reason=relay-denied row=- at=milter session=\S+ queue=- kind=stranger "
                           r"client=220\.86\.126\.33 helo=\"\\xe5\\xa4\\xaa\\xff\\x0a\" login=\"\" from=\"<a@far.example>\" "
@@ -232,6 +233,30 @@ def datagrams():
     reader.end()
 
 
+def too_slow():
+    """A syslog that does not read stops no mail; lines are lost then, and their number is told."""
+    reader = Socket(work)
+    daemon = serve(work, "--log", "json")
+    reader.read()
+    milter = Milter(work.milter)
+    milter.connect(macros={"j": b"\x01" * 500}, name=b"\x01" * 500)
+    milter.helo(b"\x01" * 500)
+    milter.mail(b"<" + b"\x01" * 500 + b">", login=b"\x01" * 500)
+    answers = [milter.rcpt(b"<%d@elsewhere.example>" % number)[0] for number in range(600)]
+    check("all are answered", set(answers) == {"550"}, set(answers))
+    milter.close()
+    lines = []
+    readers.until(lambda: lines.extend(reader.read()) or any(b'"event":"lost"' in line for line in lines))
+    lines += reader.read()
+    seen = [good_line("a slow syslog", re.sub(rb"^.*?\]: ", b"", line, flags=re.S)) for line in lines]
+    lost = [line["lines"] for line in seen if line.get("event") == "lost"]
+    check("lines were lost", len(lost) == 1 and lost[0] > 0, lost)
+    decisions = sum(line.get("event") == "decision" for line in seen)
+    check("every line is there or counted", decisions + sum(lost) == len(answers), (decisions, lost))
+    check("ended well", work.stop(daemon) == 0)
+    reader.end()
+
+
 def kept_by_rsyslog():
     reader = Rsyslog(work)
     daemon = serve(work, "--log", "json")
@@ -285,6 +310,6 @@ def words():
 work.init()
 with open(os.path.join(here, "../milter/policy.sql"), encoding="utf-8") as more:
     work.sql(more.read())
-for one in (words, on_standard_error, datagrams, kept_by_rsyslog, kept_by_journald):
+for one in (words, on_standard_error, datagrams, too_slow, kept_by_rsyslog, kept_by_journald):
     unit(work, one)
 work.finish()
