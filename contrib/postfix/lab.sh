@@ -327,7 +327,7 @@ lab_write_policy()
 }
 
 # The daemon gets no right that it does not need; the lab creates no user for it, so it runs as
-# postfix. On a real machine it has a user of its own, and the postfix user is in its group.
+# postfix. On a real machine it has a user of its own (contrib/systemd).
 lab_start_sekisho()
 {
     local door

@@ -6,7 +6,7 @@
 # this machine's own root in systemd-nspawn, without network; nothing of the machine is changed, and
 # nothing is left. Not among the tests of ctest: an unprivileged machine cannot do it.
 # One line for each failed check, last "N passed, N failed"; exit status 77 where it cannot run.
-# Not seen here, where the machine's own cgroups are not systemd's: TasksMax=.
+# Not seen: a kernel's own boot, and where the machine has no controllers of cgroup 2, TasksMax=.
 set -u
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -20,22 +20,29 @@ prefix=$(sed -n 's/^CMAKE_INSTALL_PREFIX:PATH=//p' "$build/CMakeCache.txt")
 work=$(mktemp -d /tmp/sekisho-boot.XXXXXX) || exit 1
 root=$work/root
 nspawn='' init=''
+list_cgroups() { find /sys/fs/cgroup -path '*/payload*' -type d -o -name supervisor -type d | sort; }
+cgroups=$(list_cgroups)
 passed=0 failed=0
 
 finish()
 {
+    local rc=$?
     trap - EXIT
     if [ -n "$nspawn" ]; then
         [ -z "$init" ] || kill -s RTMIN+4 "$init" 2> /dev/null # poweroff
         for _ in $(seq 100); do kill -0 "$nspawn" 2> /dev/null && sleep 0.1; done
-        kill -KILL "$nspawn" 2> /dev/null # its pid namespace ends with it
+        # the end of process 1 is that of its namespace; nspawn's own is not
+        # shellcheck disable=SC2046,SC2086  # numbers, or none
+        kill -KILL $(ps -o pid= --ppid "$nspawn") $init "$nspawn" 2> /dev/null
         wait "$nspawn" 2> /dev/null
     fi
+    # what systemd-nspawn makes where no systemd runs
+    comm -13 <(echo "$cgroups") <(list_cgroups) | sort -r | xargs -r rmdir 2> /dev/null
     umount "$root" 2> /dev/null || umount -l "$root" 2> /dev/null
     rm -rf "$work"
     printf '%s passed, %s failed\n' "$passed" "$failed"
-    [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
-    exit
+    [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ] || rc=1
+    exit $rc
 }
 trap finish EXIT
 trap 'exit 130' HUP INT TERM
@@ -115,13 +122,22 @@ check "enabled together" test -L "$root/etc/systemd/system/sockets.target.wants/
 SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 systemd-nspawn --quiet -D "$root" --boot --private-network --register=no \
     --keep-unit --link-journal=no --console=pipe --machine=sekisho-boot < /dev/null > "$work/console" 2>&1 &
 nspawn=$!
-for _ in $(seq 100); do
-    init=$(ps -o pid= --ppid "$nspawn" | head -n 1 | tr -d ' ')
-    [ -z "$init" ] || break
-    sleep 0.1
-done
-[ -n "$init" ] || { cat "$work/console"; echo "FAILED systemd-nspawn did not start"; exit 1; }
-check "boots" until_yes 60 inside systemctl is-active multi-user.target
+# its child that is process 1 of a namespace, once that is systemd
+find_init()
+{
+    local child
+    for child in $(ps -o pid= --ppid "$nspawn"); do
+        [ "$(awk '/^NSpid:/ { print $NF }' "/proc/$child/status" 2> /dev/null)" = 1 ] &&
+            [ "$(cat "/proc/$child/comm" 2> /dev/null)" = systemd ] && init=$child && return 0
+    done
+    return 1
+}
+if ! until_yes 20 find_init || ! until_yes 60 inside systemctl is-active multi-user.target; then
+    failed=1
+    cat "$work/console"
+    echo "FAILED the container does not boot"
+    exit
+fi
 inside ip link set lo up
 check "sekisho.socket" inside systemctl is-active sekisho.socket
 check "sekisho.service" until_yes 30 inside systemctl is-active sekisho.service
@@ -221,3 +237,4 @@ if [ "$failed" -gt 0 ]; then
     journal | tail -n 60
     inside journalctl -u sekisho-direct.service -u sekisho.socket -u postfix@-.service --no-pager -n 40
 fi
+exit 0

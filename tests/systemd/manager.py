@@ -1,7 +1,9 @@
 """Plays the service manager: sockets, environment, the datagrams that the daemon sends, its threads held still."""
 # SPDX-License-Identifier: BSD-2-Clause
+import atexit
 import ctypes
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -10,6 +12,21 @@ import time
 here = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(here, "..", "milter"))
 from wire import Work  # noqa: E402  pylint: disable=wrong-import-position
+
+
+def prepare(build):
+    """A Work whose processes and folder go with us, whatever happens."""
+    made = Work(build)
+    atexit.register(tidy, made)
+    return made
+
+
+def tidy(work):
+    for process in work.started:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+    shutil.rmtree(work.folder, ignore_errors=True)
 
 
 class Manager:
@@ -122,4 +139,4 @@ class Still:
         self.libc.ptrace(self.DETACH, self.thread, None, None)
 
 
-__all__ = ["Manager", "Still", "Work", "listening", "start", "thread"]
+__all__ = ["Manager", "Still", "listening", "prepare", "start", "thread"]

@@ -6,10 +6,10 @@ import signal
 import sys
 import time
 
-from manager import Manager, Still, Work, listening, start, thread
+from manager import Manager, Still, listening, prepare, start, thread
 from wire import LOCAL, REMOTE, Door, Milter
 
-work = Work(sys.argv[1])
+work = prepare(sys.argv[1])
 check = work.check
 PERIOD = 1.5  # seconds the watchdog waits in these tests
 work.init()

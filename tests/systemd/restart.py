@@ -8,10 +8,10 @@ import sys
 import threading
 import time
 
-from manager import Manager, Work, listening, start
+from manager import Manager, listening, prepare, start
 from wire import LOCAL, Door, Gone, Milter
 
-work = Work(sys.argv[1])
+work = prepare(sys.argv[1])
 check = work.check
 work.init()
 manager = Manager(os.path.join(work.folder, "notify"))
@@ -126,7 +126,8 @@ check("drain: STOPPING=1", manager.until("STOPPING=1", 5) is not None)
 time.sleep(1)
 try:
     question()  # a new connection
-    check("drain: the door answers, who has asked before and who has not", door.policy(recipient="a@elsewhere.example")[:3] == b"550")
+    check("drain: the door answers, who has asked before and who has not",
+          door.policy(recipient="a@elsewhere.example")[:3] == b"550")
     check("drain: second recipient", milter.rcpt(b"<postmaster@example.jp>")[0] == "pass")
     check("drain: the message", milter.end()[0] == "pass")
     milter.close()
