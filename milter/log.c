@@ -21,6 +21,7 @@ enum {
     LINE_MOST = 7680,    /* four such texts, escaped, and all else, or in JSON six that became */
     JSON_SHOWN = 720,    /* at most so many octets each */
     RING_SIZE = 1 << 20, /* octets that wait for the thread */
+    GATHER_NS = 5000000, /* so long lines gather where some have just been written */
     STOP_SECONDS = 1
 };
 
@@ -37,6 +38,7 @@ struct waiting {
 
 static struct {
     bool to_stderr, json, running, stopping, done;
+    bool idle; /* the thread waits to be woken: not for each line while there are many */
     pthread_mutex_t lock;
     pthread_cond_t changed;
     pthread_t thread;
@@ -87,16 +89,21 @@ static void write_lost(unsigned long lost)
 
 static void *write_lines(void *unused)
 {
+    static const struct timespec gather = {0, GATHER_NS};
+
     (void)unused;
     pthread_mutex_lock(&the_log.lock);
     while (!the_log.stopping || the_log.used > 0) {
         if (the_log.used == 0) {
+            the_log.idle = true;
             pthread_cond_wait(&the_log.changed, &the_log.lock);
             continue;
         }
+        the_log.idle = false;
         char *taken = the_log.ring;
         size_t used = the_log.used;
         unsigned long lost = the_log.lost;
+        bool stopping = the_log.stopping;
         the_log.ring = the_log.taken;
         the_log.taken = taken;
         the_log.used = 0;
@@ -112,6 +119,9 @@ static void *write_lines(void *unused)
         }
         if (lost > 0) {
             write_lost(lost);
+        }
+        if (!stopping) {
+            nanosleep(&gather, NULL);
         }
         pthread_mutex_lock(&the_log.lock);
     }
@@ -222,10 +232,11 @@ static void end(int priority, struct line *line)
     } else {
         memcpy(the_log.ring + the_log.used, &waiting, sizeof waiting);
         memcpy(the_log.ring + the_log.used + sizeof waiting, line->text, line->size);
-        if (the_log.used == 0) {
+        the_log.used += sizeof waiting + line->size;
+        if (the_log.idle) {
+            the_log.idle = false;
             pthread_cond_signal(&the_log.changed);
         }
-        the_log.used += sizeof waiting + line->size;
     }
     pthread_mutex_unlock(&the_log.lock);
 }

@@ -107,23 +107,27 @@ void policy_subjects(const struct policy *policy, const struct facts *facts, enu
 
 char *subject_text(const struct subjects *subjects, enum subject subject, char to[SUBJECT_TEXT])
 {
-    char text[IP_TEXT], shown[SUBJECT_TEXT - 16];
     const char *name = subject == SUBJECT_IDENTITY ? subjects->login : subjects->sender;
+    const char *kind = subject_name(subject);
+    size_t at =
+        strlen(kind) + 1; /* without printf: each recipient that is counted has such texts */
 
     switch (subject) {
     case SUBJECT_CLIENT:
     case SUBJECT_WINDOW:
-        ip_text(&subjects->client, text);
-        if (subjects->prefix == (ip_is_ipv4(&subjects->client) ? 32u : 128u)) {
-            snprintf(to, SUBJECT_TEXT, "%s:%s", subject_name(subject), text);
-        } else {
-            snprintf(to, SUBJECT_TEXT, "%s:%s/%u", subject_name(subject), text, subjects->prefix);
+        memcpy(to, kind, at - 1);
+        to[at - 1] = ':';
+        ip_text(&subjects->client, to + at);
+        if (subjects->prefix != (ip_is_ipv4(&subjects->client) ? 32u : 128u)) {
+            at += strlen(to + at);
+            snprintf(to + at, SUBJECT_TEXT - at, "/%u", subjects->prefix);
         }
         break;
     case SUBJECT_IDENTITY:
     case SUBJECT_SENDER:
-        printable_copy(shown, sizeof shown, name, strlen(name), ADDRESS_PATH_MOST);
-        snprintf(to, SUBJECT_TEXT, "%s:%s", subject_name(subject), shown);
+        memcpy(to, kind, at - 1);
+        to[at - 1] = ':';
+        printable_copy(to + at, SUBJECT_TEXT - 16, name, strlen(name), ADDRESS_PATH_MOST);
         break;
     default:
         snprintf(to, SUBJECT_TEXT, "everyone");
