@@ -148,13 +148,14 @@ enum status subject_parse(const struct policy *policy, const char *text, struct 
     *relay = kind == 5 && memcmp(text, "relay", 5) == 0;
     to[0] = '\0';
     if (kind == 8 && memcmp(text, "identity", 8) == 0 && colon[1] != '\0' &&
-        strlen(colon + 1) <= ADDRESS_PATH_MOST) {
+        printable_read(subjects->written, sizeof subjects->written, colon + 1) <=
+            ADDRESS_PATH_MOST) {
         subjects->kind = KIND_LOGIN;
-        subjects->as_login = (struct text){colon + 1, strlen(colon + 1)};
+        subjects->as_login = (struct text){subjects->written, strlen(subjects->written)};
         if (policy != NULL) {
             login_key(policy, &subjects->as_login, subjects->login);
         } else {
-            login_fold(colon + 1, strlen(colon + 1), subjects->login);
+            login_fold(subjects->written, strlen(subjects->written), subjects->login);
         }
         subjects->counted[SUBJECT_IDENTITY] = true;
         subject_text(subjects, SUBJECT_IDENTITY, to);

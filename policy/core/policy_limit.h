@@ -21,7 +21,8 @@ struct subjects {
     char login[ADDRESS_PATH_MOST + 1];        /* as it is compared, without realm or login_domain */
     char sender[ADDRESS_FORM_ROOM];           /* as it is compared, without BATV and tag */
     const char *sender_local, *sender_domain; /* as they were written: borrowed */
-    struct text as_login;                     /* borrowed */
+    struct text as_login;                     /* borrowed, */
+    char written[ADDRESS_PATH_MOST + 1];      /* or this, of subject_parse: do not copy it then */
 };
 
 /* Fills it for a recipient of this kind of sender; sender is the parsed envelope sender. */
@@ -36,9 +37,9 @@ void policy_client_network(const struct policy *policy, const struct ip *client,
 char *subject_text(const struct subjects *subjects, enum subject subject, char to[SUBJECT_TEXT]);
 
 /* A subject as an administrator writes it: client:IP, relay:IP or identity:NAME (identity:L is what
- * the log shows). relay tells which of the first two. Fills `subjects` with that one subject and
- * writes the canonical text to `to`. policy NULL: the text is canonical, as it was written down.
- * STATUS_BAD: none of these; why says what to write. */
+ * the log shows, a byte that it escapes as \xNN too). relay tells which of the first two. Fills
+ * `subjects` with that one subject and writes the canonical text to `to`. policy NULL: the text is
+ * canonical, as it was written down. STATUS_BAD: none of these; why says what to write. */
 enum status subject_parse(const struct policy *policy, const char *text, struct subjects *subjects,
                           bool *relay, char to[SUBJECT_TEXT], struct why *why);
 

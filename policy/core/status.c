@@ -135,3 +135,39 @@ size_t printable_copy(char *to, size_t room, const char *text, size_t size, size
     to[length] = '\0';
     return length;
 }
+
+static int digit_of(char c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* The byte that an escape at text stands for; -1: none does. NUL is no byte of a text. */
+static int escaped_byte(const char *text)
+{
+    int high, low;
+
+    if (text[0] != '\\' || text[1] != 'x' || (high = digit_of(text[2])) < 0 ||
+        (low = digit_of(text[3])) < 0) {
+        return -1;
+    }
+    int byte = high * 16 + low;
+    return byte == 0 || is_plain((unsigned char)byte) ? -1 : byte;
+}
+
+size_t printable_read(char *to, size_t room, const char *shown)
+{
+    size_t length = 0;
+
+    while (*shown != '\0') {
+        int byte = escaped_byte(shown);
+        if (length + 1 < room) {
+            to[length] = byte >= 0 ? (char)byte : *shown;
+        }
+        length++;
+        shown += byte >= 0 ? ESCAPE_LENGTH : 1;
+    }
+    if (room > 0) {
+        to[length < room ? length : room - 1] = '\0';
+    }
+    return length;
+}

@@ -30,4 +30,9 @@ enum status why_set(struct why *why, enum status status, const char *format, ...
  * room of keep * 4 + 32 is enough for all of it. Returns the length written. */
 size_t printable_copy(char *to, size_t room, const char *text, size_t size, size_t keep);
 
+/* Reads back what printable_copy wrote of a whole text, into to[room]. What it would not have
+ * written stays as it is: \t, \x41, \xAB. Always ends with NUL. Returns the length of the text;
+ * room or more: it does not fit, and to is worth nothing. */
+size_t printable_read(char *to, size_t room, const char *shown);
+
 #endif

@@ -64,6 +64,42 @@ static void test_room_is_enough(void **state)
     assert_int_equal(to[0], 'x');
 }
 
+static const struct {
+    const char *shown, *text;
+} readings[] = {
+    {"taro", "taro"},
+    {"", ""},
+    {"corp\\x5ctaro", "corp\\taro"},
+    {"\\xe5\\xa4\\xaa", "\xe5\xa4\xaa"},
+    {"a\\x0ab\\x22", "a\nb\""},
+    {"\\x5cx41", "\\x41"}, /* once, not twice */
+    {"corp\\taro", "corp\\taro"},
+    {"a\\x41\\xAB\\x0\\x", "a\\x41\\xAB\\x0\\x"},
+    {"a\\x00b", "a\\x00b"},
+    {"a\\xe", "a\\xe"},
+};
+
+static void test_printable_read(void **state)
+{
+    char to[32], every[256], shown[4 * sizeof every + 32], back[sizeof every];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof readings / sizeof readings[0]; i++) {
+        size_t length = printable_read(to, sizeof to, readings[i].shown);
+        if (strcmp(to, readings[i].text) != 0 || length != strlen(to)) {
+            fail_msg("%s: %s (%zu)", readings[i].shown, to, length);
+        }
+    }
+    for (size_t i = 0; i < sizeof every - 1; i++) {
+        every[i] = (char)(i + 1);
+    }
+    printable_copy(shown, sizeof shown, every, sizeof every - 1, sizeof every);
+    assert_int_equal(printable_read(back, sizeof back, shown), sizeof back - 1);
+    assert_memory_equal(back, every, sizeof back - 1);
+    assert_int_equal(printable_read(back, sizeof back - 1, shown), sizeof back - 1);
+    assert_int_equal(strlen(back), sizeof back - 2);
+}
+
 static void test_why_set(void **state)
 {
     struct why why;
@@ -94,6 +130,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_printable_copy),
         cmocka_unit_test(test_room_is_enough),
+        cmocka_unit_test(test_printable_read),
         cmocka_unit_test(test_why_set),
     };
 
