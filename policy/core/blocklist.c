@@ -315,6 +315,19 @@ size_t blocklist_sweep(struct blocklist *list, int64_t steady, int64_t *rows, si
     return told;
 }
 
+void blocklist_unwritten(struct blocklist *list, uint64_t key)
+{
+    size_t place = place_find(list, key);
+    if (place != NONE) {
+        set_to_write(list, place, true);
+    }
+}
+
+void blocklist_untold(struct blocklist *list, int64_t row)
+{
+    note_gone(list, row);
+}
+
 const struct block *blocklist_at(const struct blocklist *list, size_t n)
 {
     return n < list->used ? block_at(list, n) : NULL;

@@ -62,6 +62,10 @@ void blocklist_touch(struct blocklist *list);
  * now or removed or pushed out before, each once, up to room a call; returns how many: as many as
  * room = call again. */
 size_t blocklist_sweep(struct blocklist *list, int64_t steady, int64_t *rows, size_t room);
+/* state.db could not be told: the block that blocklist_changed gave is to be written still, if it
+ * is there; the row that blocklist_sweep gave is told once more. */
+void blocklist_unwritten(struct blocklist *list, uint64_t key);
+void blocklist_untold(struct blocklist *list, int64_t row);
 /* The n-th block in no particular order; NULL after the last. */
 const struct block *blocklist_at(const struct blocklist *list, size_t n);
 size_t blocklist_count(const struct blocklist *list);

@@ -1011,6 +1011,24 @@ void book_block_written(struct book *book, uint64_t key, int64_t row)
     unlock(book);
 }
 
+void book_blocks_again(struct book *book, const struct block *blocks, size_t count)
+{
+    lock(book);
+    for (size_t i = 0; i < count; i++) {
+        blocklist_unwritten(book->blocks, blocks[i].key);
+    }
+    unlock(book);
+}
+
+void book_sweep_again(struct book *book, const int64_t *rows, size_t count)
+{
+    lock(book);
+    for (size_t i = 0; i < count; i++) {
+        blocklist_untold(book->blocks, rows[i]);
+    }
+    unlock(book);
+}
+
 bool book_block_at(struct book *book, size_t n, struct block *block)
 {
     lock(book);

@@ -114,6 +114,9 @@ void book_touch(struct book *book);
 size_t book_blocks(struct book *book, struct block *blocks, size_t room);
 size_t book_sweep(struct book *book, struct moment now, int64_t *rows, size_t room);
 void book_block_written(struct book *book, uint64_t key, int64_t row);
+/* Neither could be brought there: they are told again. */
+void book_blocks_again(struct book *book, const struct block *blocks, size_t count);
+void book_sweep_again(struct book *book, const int64_t *rows, size_t count);
 /* The n-th of all blocks; false after the last. */
 bool book_block_at(struct book *book, size_t n, struct block *block);
 /* The block of that key, in force or remembered. */

@@ -90,6 +90,7 @@ struct recorder {
     size_t counting_at;                  /* and how far it is */
     int64_t counting_since;              /* when it began; steady */
     struct ledger_row *rows;             /* ROWS of them */
+    struct statedb_request obeyed;       /* done, but its answer is not written yet; id 0: none */
     struct mark mark[MARKS];             /* in turn; mark[newest] is the newest */
     size_t newest;
     int64_t difference, prune_from; /* wall less steady; steady */
@@ -193,6 +194,7 @@ static void take_time(void *context, const struct decision *decision, uint64_t n
 
 struct restoring {
     struct recorder *recorder;
+    uint64_t after;              /* numbers of records go on above this one */
     uint64_t blocks_record;      /* blocks up to this one are in state.db, or were lifted */
     struct latest latest;        /* what is known of the clocks */
     const struct policy *policy; /* NULL: none */
@@ -273,15 +275,21 @@ static void close_state(struct recorder *recorder)
     recorder->state = NULL;
 }
 
-/* Another file will stand under the name: into it goes all that is still known. The blocks too, or
- * their rows, which are not there, would be taken for lifted. */
-static void lose_state(struct recorder *recorder)
+/* Another file stands under the name, or will: into it goes all that is still known. The blocks
+ * too, or their rows, which are not there, would be taken for lifted. */
+static void begin_anew(struct recorder *recorder)
 {
-    close_state(recorder);
     recorder->cursor = (struct journal_cursor){0, 0, 0};
     recorder->drained = recorder->blocks = recorder->counted = 0;
     recorder->counting = false;
+    recorder->obeyed.id = 0;
     book_touch(recorder->book);
+}
+
+static void lose_state(struct recorder *recorder)
+{
+    close_state(recorder);
+    begin_anew(recorder);
 }
 
 /* A damaged state.db is kept under another name. */
@@ -300,10 +308,30 @@ static enum status set_aside(struct recorder *recorder, struct moment now, const
     return status;
 }
 
+/* Has the file that was opened just now what we have written? While it was closed somebody may have
+ * removed it or put an older one there. */
+static enum status check_state(struct recorder *recorder, struct why *why)
+{
+    char drained[64] = "", counted[64] = "";
+    enum status status =
+        statedb_value(recorder->state, "drained_record", drained, sizeof drained, why);
+
+    if (status == STATUS_OK) {
+        status = statedb_value(recorder->state, "counters_record", counted, sizeof counted, why);
+    }
+    if (status != STATUS_OK) {
+        close_state(recorder);
+    } else if (drained[0] == '\0' || strtoull(drained, NULL, 10) < recorder->drained ||
+               strtoull(counted, NULL, 10) < recorder->counted) {
+        begin_anew(recorder);
+    }
+    return status;
+}
+
 static enum status open_state(struct recorder *recorder, struct moment now, struct why *why)
 {
     bool newer = false;
-    struct why inner;
+    struct why damage;
 
     if (recorder->state != NULL && !statedb_same(recorder->state)) {
         lose_state(recorder); /* removed or replaced */
@@ -312,18 +340,16 @@ static enum status open_state(struct recorder *recorder, struct moment now, stru
         return STATUS_OK;
     }
     enum status status = statedb_open(recorder->state_path, STATEDB_DAEMON, LOCK_WAIT_MS,
-                                      &recorder->state, &newer, &inner);
+                                      &recorder->state, &newer, why);
     if (status == STATUS_BAD && !newer) {
-        status = set_aside(recorder, now, &inner, why);
+        damage = *why;
+        status = set_aside(recorder, now, &damage, why);
         if (status == STATUS_OK) {
             status = statedb_open(recorder->state_path, STATEDB_DAEMON, LOCK_WAIT_MS,
-                                  &recorder->state, &newer, &inner);
+                                  &recorder->state, &newer, why);
         }
     }
-    if (status != STATUS_OK) {
-        *why = inner;
-    }
-    return status;
+    return status == STATUS_OK ? check_state(recorder, why) : status;
 }
 
 static enum status put_number(struct recorder *recorder, const char *name, uint64_t number,
@@ -484,6 +510,9 @@ static enum status drain_batch(struct recorder *recorder, bool *more, struct why
     if (status == STATUS_OK && count > 0) {
         status = put_number(recorder, "blocks_record", recorder->blocks, why);
     }
+    if (status == STATUS_OK && count > 0) {
+        status = put_number(recorder, "drained_record", drained, why);
+    }
     status = finish(recorder, status, why);
     if (status != STATUS_OK) {
         recorder->cursor = before;
@@ -522,7 +551,7 @@ static enum status put_blocks(struct recorder *recorder, struct moment now, stru
             book_block_written(recorder->book, blocks[i].key, blocks[i].row);
         }
         if (status != STATUS_OK) {
-            book_touch(recorder->book); /* all of them again, later */
+            book_blocks_again(recorder->book, blocks, count);
         }
     }
     while (status == STATUS_OK && (count = book_sweep(recorder->book, now, rows, 64)) > 0) {
@@ -531,6 +560,10 @@ static enum status put_blocks(struct recorder *recorder, struct moment now, stru
             status = statedb_drop_block(recorder->state, rows[i], why);
         }
         status = finish(recorder, status, why);
+        if (status != STATUS_OK) {
+            /* a row that stayed would be read as a block that somebody has added */
+            book_sweep_again(recorder->book, rows, count);
+        }
     }
     if (status == STATUS_OK) {
         recorder->blocks = last;
@@ -755,7 +788,11 @@ static enum status answer_requests(struct recorder *recorder, const struct polic
         if (status != STATUS_OK || !found) {
             break;
         }
-        obey(recorder, policy, now, &request);
+        if (request.id != recorder->obeyed.id) {
+            obey(recorder, policy, now, &request);
+            recorder->obeyed = request;
+        }
+        request = recorder->obeyed; /* obeyed once, however often the answer fails to be written */
         status = put_blocks(recorder, now, why);
         if (status == STATUS_OK) {
             status = statedb_begin(recorder->state, why);
@@ -763,6 +800,9 @@ static enum status answer_requests(struct recorder *recorder, const struct polic
         if (status == STATUS_OK) {
             status = statedb_put_answer(recorder->state, &request, now.wall, why);
             status = finish(recorder, status, why);
+        }
+        if (status == STATUS_OK) {
+            recorder->obeyed.id = 0;
         }
     }
     return status;
@@ -864,12 +904,13 @@ static enum status restore(struct recorder *recorder, const char *folder,
         status = read_state(recorder, restoring, why);
     }
     if (status == STATUS_OK) {
-        /* numbers go on above them also where somebody has removed the journal */
-        uint64_t after = restoring->blocks_record > recorder->counted ? restoring->blocks_record
+        /* also where somebody has removed the journal */
+        uint64_t known = restoring->blocks_record > recorder->counted ? restoring->blocks_record
                                                                       : recorder->counted;
+        restoring->after = known > restoring->after ? known : restoring->after;
         snprintf(path, sizeof path, "%s/journal", folder);
-        status = journal_open(path, recorder->most * 2, after, recorder->tell, recorder->context,
-                              &recorder->journal, why);
+        status = journal_open(path, recorder->most * 2, restoring->after, recorder->tell,
+                              recorder->context, &recorder->journal, why);
     }
     if (status == STATUS_OK) {
         status = take_clock(folder, recorder, restoring->latest, now, why);
@@ -895,7 +936,7 @@ enum status recorder_open(const char *folder, const char *state_path, struct boo
                           struct recorder **opened, struct why *why)
 {
     struct recorder *recorder = calloc(1, sizeof *recorder);
-    struct restoring restoring = {recorder, 0, {0, now.wall}, policy, now};
+    struct restoring restoring = {recorder, 0, 0, {0, now.wall}, policy, now};
     struct why damage;
     enum status status;
 
@@ -922,7 +963,8 @@ enum status recorder_open(const char *folder, const char *state_path, struct boo
         status = set_aside(recorder, now, &damage, why);
         journal_close(recorder->journal);
         recorder->journal = NULL;
-        restoring = (struct restoring){recorder, 0, {0, now.wall}, policy, now};
+        /* counters that were read before the damage stay, and with them the numbers they know */
+        restoring = (struct restoring){recorder, restoring.after, 0, {0, now.wall}, policy, now};
         if (status == STATUS_OK) {
             status = restore(recorder, folder, &restoring, why);
         }
@@ -938,8 +980,9 @@ out:
     return status;
 }
 
-/* Lets the records go that state.db has, in decisions and counters: the oldest when more than
- * ring_size are there, and what is a day old (a day and a half, since only whole segments go). */
+/* Lets the records go that state.db has, in decisions, counters and blocks: the oldest when more
+ * than ring_size are there, and what is a day old (a day and a half, since only whole segments go).
+ */
 static enum status release(struct recorder *recorder, struct moment now, struct why *why)
 {
     uint64_t last = journal_last(recorder->journal), release = 0;
@@ -957,6 +1000,7 @@ static enum status release(struct recorder *recorder, struct moment now, struct 
     release = old > release ? old : release;
     release = release < recorder->drained ? release : recorder->drained;
     release = release < recorder->counted ? release : recorder->counted;
+    release = release < recorder->blocks ? release : recorder->blocks;
     if (release <= recorder->released || recorder->state == NULL) {
         return STATUS_OK;
     }

@@ -2,12 +2,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <dirent.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -378,6 +380,81 @@ static const struct {
     {1500, 900, 0, false}, {1500, 900, 700, true}, {2500, 0, 0, false},
     {2500, 0, 1000, true},
 };
+
+/* A lift whose answer cannot be written is a lift all the same, once. */
+static void a_lift_meets_a_lock(void **state)
+{
+    struct row rows[5];
+    struct desk desk;
+    struct why why;
+    sqlite3 *editor = NULL;
+
+    (void)state;
+    desk_open(&desk, base(rows, NULL));
+    send_one(&desk, "203.0.113.7", "", "<a@far.example>", "<trap@example.jp>", OUTCOME_REJECTED);
+    step(&desk);
+    assert_int_equal(ask_blocked(&desk), REASON_CLIENT_BLOCKED);
+    step(&desk);
+    shell(&desk, "INSERT INTO request(verb, subject) VALUES('lift', 'client:203.0.113.7')");
+    assert_int_equal(sqlite3_open(desk.state, &editor), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(editor, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(recorder_step(desk.recorder, desk.policy, desk.now, &why), STATUS_BUSY);
+    }
+    assert_int_equal(sqlite3_exec(editor, "ROLLBACK", NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(editor);
+    step(&desk);
+    assert_int_equal(shell(&desk, "SELECT count(*) FROM block"), 0);
+    assert_int_equal(shell(&desk, "SELECT done FROM request"), 1);
+    assert_int_equal(ask_blocked(&desk), REASON_PASS_LOCAL);
+    close_book(&desk);
+    open_book(&desk);
+    assert_int_equal(ask_blocked(&desk), REASON_PASS_LOCAL);
+    desk_close(&desk);
+}
+
+/* state.db cannot be written, is closed, and when it is opened again it is another file. */
+static void another_file_while_closed(void **state)
+{
+    const char *week = "week|identity|*|recipients|out|#10|#604800|tempfail|#600";
+    struct rlimit limit, small;
+    struct row rows[5];
+    struct desk desk;
+    struct why why;
+    char path[128];
+
+    (void)state;
+    desk_open(&desk, base(rows, week));
+    send_one(&desk, "203.0.113.7", "", "<a@far.example>", "<trap@example.jp>", OUTCOME_REJECTED);
+    send_one(&desk, LOGIN, OUTCOME_ACCEPTED);
+    step(&desk);
+    desk.now.steady += 11000;
+    step(&desk); /* the counters, too */
+    int64_t decisions = shell(&desk, "SELECT count(*) FROM decision");
+    int64_t counters = shell(&desk, "SELECT count(*) FROM counter");
+    assert_true(decisions > 0 && counters > 0);
+    send_one(&desk, "203.0.113.8", "", "<a@far.example>", "<b@example.jp>", OUTCOME_ACCEPTED);
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    small = limit;
+    small.rlim_cur = 4096;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    enum status status = recorder_step(desk.recorder, desk.policy, desk.now, &why);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    assert_int_equal(status, STATUS_BROKEN);
+    for (int i = 0; i < 3; i++) {
+        static const char *const ends[] = {"", "-wal", "-shm"};
+        snprintf(path, sizeof path, "%s%s", desk.state, ends[i]);
+        unlink(path);
+    }
+    step(&desk);
+    desk.now.steady += 11000;
+    step(&desk);
+    assert_int_equal(shell(&desk, "SELECT count(*) FROM decision"), decisions + 1);
+    assert_int_equal(shell(&desk, "SELECT count(*) FROM block"), 1);
+    assert_int_equal(shell(&desk, "SELECT count(*) FROM counter"), counters);
+    desk_close(&desk);
+}
 
 static void what_became_of_each_decision(void **state)
 {
@@ -868,6 +945,8 @@ int main(void)
         cmocka_unit_test(a_block_is_not_renewed_and_the_next_is_longer),
         cmocka_unit_test(traps),
         cmocka_unit_test(blocks_and_decisions_in_state_db),
+        cmocka_unit_test(a_lift_meets_a_lock),
+        cmocka_unit_test(another_file_while_closed),
         cmocka_unit_test(what_became_of_each_decision),
         cmocka_unit_test(without_a_journal_nothing_is_permitted),
         cmocka_unit_test(a_restart_counts_what_is_left),
