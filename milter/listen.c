@@ -222,6 +222,15 @@ void listen_wake(const struct listen_spec *spec, int times)
     }
 }
 
+enum status listen_guard(const struct listen_spec *spec, struct why *why)
+{
+    if (spec->kind == LISTEN_UNIX && chmod(spec->path, 0660) != 0) {
+        return why_set(why, STATUS_BROKEN, "unix:%s: cannot be made 0660: %s", spec->path,
+                       strerror(errno));
+    }
+    return STATUS_OK;
+}
+
 void listen_leave(const struct listen_spec *spec)
 {
     if (spec->kind == LISTEN_UNIX && spec->lock >= 0) {

@@ -29,6 +29,9 @@ enum status listen_claim(struct listen_spec *spec, struct why *why);
 /* Opens the listening socket of a claimed spec; -1 and why on failure. */
 int listen_open(const struct listen_spec *spec, int backlog, struct why *why);
 
+/* The socket file of a unix spec for owner and group only, 0660. STATUS_BROKEN: cannot be. */
+enum status listen_guard(const struct listen_spec *spec, struct why *why);
+
 /* Where to connect to reach it; false for a descriptor that is nothing of the kind. */
 bool listen_address(const struct listen_spec *spec, struct sockaddr_storage *address,
                     socklen_t *size);

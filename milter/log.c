@@ -295,6 +295,14 @@ static struct kept_text kept(struct text text)
     return (struct kept_text){{text.bytes, size}, (uint32_t)text.size};
 }
 
+/* Who has logged in, or whose login window it is. */
+static struct text login_of(const struct facts *facts, const struct judged *judged)
+{
+    return judged->verdict.kind == KIND_WINDOW
+               ? (struct text){judged->window, strlen(judged->window)}
+               : facts->login;
+}
+
 static void json_decision(const char *session, const char *queue, const struct facts *facts,
                           const struct judged *judged, bool mta_refused, int priority)
 {
@@ -317,7 +325,7 @@ static void json_decision(const char *session, const char *queue, const struct f
     decision.client_name = kept(facts->client_name);
     decision.helo = kept(facts->helo);
     decision.host = kept(facts->host);
-    decision.login = kept(facts->login);
+    decision.login = kept(login_of(facts, judged));
     decision.sender = kept(facts->sender);
     decision.recipient = kept(facts->recipient);
     decision.session = (struct text){session, strnlen(session, DECISION_ID)};
@@ -446,9 +454,7 @@ void log_decision(const char *where, const char *session, const char *queue,
         add_word(&line, "unknown");
     }
     add_field(&line, " helo=\"", facts->helo);
-    add_field(&line, " login=\"",
-              verdict->kind == KIND_WINDOW ? (struct text){judged->window, strlen(judged->window)}
-                                           : facts->login);
+    add_field(&line, " login=\"", login_of(facts, judged));
     add_field(&line, " from=\"", facts->sender);
     add_field(&line, " to=\"", facts->recipient);
     add_word(&line, " policy=");

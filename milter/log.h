@@ -13,9 +13,10 @@
  * longer than 8000 octets, which a syslog of today takes whole, and holds no control character. */
 void log_open(bool to_stderr, bool json);
 /* From here on lines for syslog wait in a bounded ring for a thread, so that a syslog that has
- * stopped reading stops no mail; when the ring is full lines are lost, and their number is told. The
- * thread is not woken for each of many lines: one that follows another is some milliseconds late.
- * Signals must be blocked. Lines for standard error are written by whoever says them, as before. */
+ * stopped reading stops no mail; when the ring is full lines are lost, and their number is told.
+ * The thread is not woken for each of many lines: one that follows another is some milliseconds
+ * late. Signals must be blocked. Lines for standard error are written by whoever says them, as
+ * before. */
 void log_start(void);
 /* Writes what waits, for a second at the most; afterwards lines are written at once again. Returns
  * false when the thread hangs in a write: then nothing more should be logged. */

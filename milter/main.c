@@ -221,7 +221,7 @@ int main(int argc, char **argv)
     if (notify_open(&notify, &why) != STATUS_OK) {
         goto out;
     }
-    umask(0007); /* the sockets are for owner and group */
+    umask(0007); /* nothing of ours is for others */
     if (pipe(signal_pipe) != 0) {
         why_set(&why, STATUS_BROKEN, "no pipe for signals: %s", strerror(errno));
         goto out;
@@ -239,10 +239,12 @@ int main(int argc, char **argv)
         goto out;
     }
     listener = listen_open(&permit_spec, BACKLOG, &why);
-    if (listener < 0 || permit_start(engine, listener, &permit, &why) != STATUS_OK) {
+    if (listener < 0 || listen_guard(&permit_spec, &why) != STATUS_OK ||
+        permit_start(engine, listener, &permit, &why) != STATUS_OK) {
         goto out;
     }
-    if (callbacks_register(engine, options.socket, BACKLOG, &why) != STATUS_OK) {
+    if (callbacks_register(engine, options.socket, BACKLOG, &why) != STATUS_OK ||
+        listen_guard(&milter_spec, &why) != STATUS_OK) {
         goto out;
     }
     if (notify.socket >= 0 && watch_name(&probe, &why) != STATUS_OK) {

@@ -100,7 +100,7 @@ lab_inside_sendmail()
         mount --bind "/dev/$name" "$lab/dev/$name" || lab_fail "cannot mount /dev/$name"
     done
     ln -s /proc/self/fd "$lab/dev/fd"
-    mount --bind "$lab/dev" /dev || lab_fail "cannot mount /dev"
+    mount --rbind "$lab/dev" /dev || lab_fail "cannot mount /dev"
     # Debian's users for Sendmail, one for sekisho, and the people.
     cp /etc/passwd "$lab/passwd"
     cp /etc/group "$lab/group"

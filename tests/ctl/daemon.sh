@@ -62,6 +62,8 @@ run() { said=$(tool "$@" 2>&1); status=$?; }
 
 tool init --domain example.jp --hostname mail.example.jp >/dev/null || exit 1
 start
+said=$(stat -c %a "$work/milter.sock" "$work/permit.sock" | sort -u) status=$?
+expect "the sockets are for owner and group" 0 660 '!7'
 run block list; expect "nobody" 0 "nobody is blocked"
 said=$(ask 203.0.113.7 21 | tail -n 1) status=0; expect "the door refuses" 0 "550 5.7.1" "relay-denied"
 run usage client:203.0.113.7; expect "usage" 0 "21 of 20 refusals" "probing"
