@@ -42,7 +42,7 @@ finish()
     rm -rf "$work"
     printf '%s passed, %s failed\n' "$passed" "$failed"
     [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ] || rc=1
-    exit $rc
+    exit "$rc"
 }
 trap finish EXIT
 trap 'exit 130' HUP INT TERM
@@ -155,7 +155,8 @@ most=$(awk '/^Max open files/ { print ($5 < 65536 ? $5 : 65536) }' "/proc/$init/
 # shellcheck disable=SC2016  # a program for awk
 descriptors=$(inside awk '/^Max open files/ { print $4 }' "/proc/$(property sekisho.service MainPID)/limits")
 check "with the descriptors it wants" is "$descriptors" "$most"
-check "one seccomp filter at least" grep -q '^Seccomp:.*2$' <(inside cat "/proc/$(property sekisho.service MainPID)/status")
+status() { inside cat "/proc/$(property sekisho.service MainPID)/status"; }
+check "system calls are filtered" grep -q '^Seccomp:.*2$' <(status)
 check "state.db" until_yes 10 inside test -s /var/lib/sekisho/state.db
 
 # ---------------------------------------------------------------- through a chrooted smtpd
@@ -199,7 +200,8 @@ before=$(restarts)
 inside prlimit --pid "$first" --nofile="$(inside ls "/proc/$first/fd" | wc -l):"
 check "starved of descriptors it is restarted" until_yes 20 more_than "$before"
 check "... by the watchdog" grep -q "Watchdog timeout" <(journal)
-check "... which had said why" grep -q "watchdog: the milter cannot be asked: " <(journal)
+# by chance there was one for the question's end, and none for the answer's
+check "... which had said why" grep -qE "watchdog: the milter (cannot be asked: |does not answer)" <(journal)
 check "... and serves again" mail once
 before=$(restarts)
 inside kill -STOP "$(main)"
@@ -237,4 +239,4 @@ if [ "$failed" -gt 0 ]; then
     journal | tail -n 60
     inside journalctl -u sekisho-direct.service -u sekisho.socket -u postfix@-.service --no-pager -n 40
 fi
-exit 0
+true # what finish finds
