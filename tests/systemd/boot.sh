@@ -113,7 +113,7 @@ smtpd_client_connection_count_limit = 0
 END
 cat "$top/contrib/postfix/main.cf.sekisho" >> "$root/etc/postfix/main.cf"
 sed -e '/^smtp .*smtpd/s/.*/smtp inet n - y - - smtpd/' /usr/share/postfix/master.cf.dist > "$root/etc/postfix/master.cf"
-cp "$here/load.py" "$root/root/load.py"
+cp "$here/load.py" "$root/srv/load.py"
 systemctl --root="$root" enable sekisho.service postfix.service > /dev/null 2>&1
 check "enabled together" test -L "$root/etc/systemd/system/sockets.target.wants/sekisho.socket"
 
@@ -161,7 +161,7 @@ check "state.db" until_yes 10 inside test -s /var/lib/sekisho/state.db
 
 # ---------------------------------------------------------------- through a chrooted smtpd
 
-mail() { inside python3 -B /root/load.py "$@"; } # see there
+mail() { inside python3 -B /srv/load.py "$@"; } # see there
 check "a message passes, a stranger may not relay" mail once
 recorded() { [ "$(inside sqlite3 -readonly /var/lib/sekisho/state.db 'SELECT count(*) FROM decision;')" -ge 2 ]; }
 check "both are on record" until_yes 10 recorded
