@@ -310,6 +310,10 @@ static const char daemon_pragmas[] = "PRAGMA synchronous=NORMAL; PRAGMA wal_auto
                                      "PRAGMA journal_size_limit=33554432;"
                                      "PRAGMA ignore_check_constraints=ON";
 
+/* The -wal is brought into the file by the daemon alone, which takes any other change of the file
+ * for somebody's who writes over it (statedb_whole). */
+static const char tool_pragmas[] = "PRAGMA wal_autocheckpoint=0";
+
 static bool beside(const struct statedb *db, const char *ending, char name[4096])
 {
     return snprintf(name, 4096, "%s%s", db->path, ending) < 4096;
@@ -390,8 +394,9 @@ enum status statedb_open(const char *path, enum statedb_use use, int wait_ms,
     if (status == STATUS_OK && use == STATEDB_DAEMON) {
         status = enter_wal_mode(db, why);
     }
-    if (status == STATUS_OK && use == STATEDB_DAEMON) {
-        status = db_run(db->sqlite, path, daemon_pragmas, why);
+    if (status == STATUS_OK && use != STATEDB_READ) {
+        status =
+            db_run(db->sqlite, path, use == STATEDB_DAEMON ? daemon_pragmas : tool_pragmas, why);
     }
     /* Preparing them all asks whether every table and column is there. */
     for (int i = 0; status == STATUS_OK && i < QUERY_COUNT; i++) {

@@ -55,7 +55,8 @@ void statedb_rollback(struct statedb *db);
 enum status statedb_sync(struct statedb *db, struct why *why);
 
 /* A decision, with outcome and queue id where they are known; of one that is there already (by its
- * number) only these are changed. One without a number (0) is passed over. verdict.rule etc. as they are; texts longer than DECISION_TEXT are cut. */
+ * number) only these are changed. One without a number (0) is passed over. Texts longer than
+ * DECISION_TEXT are cut. */
 enum status statedb_put_decision(struct statedb *db, const struct decision *decision,
                                  struct why *why);
 /* What became of the decisions that an end record names: outcome and queue id. */

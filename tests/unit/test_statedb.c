@@ -613,6 +613,29 @@ static void test_whole(void **state)
     statedb_close(db);
 }
 
+/* A tool that brought the -wal into the file would make the daemon look at all of it. */
+static void test_tool_leaves_the_file(void **state)
+{
+    const struct place *place = *state;
+    struct statedb *db = open_state(place, STATEDB_DAEMON), *tool = NULL;
+    struct statedb_request request = {.verb = "lift"};
+    struct stat before, after;
+    uint64_t next = 1;
+
+    /* more than the thousand pages after which SQLite would do so by itself */
+    while (stat(place->wal, &before) != 0 || before.st_size < 1100L * 4096) {
+        OK(fill(db, &next));
+    }
+    assert_int_equal(stat(place->path, &before), 0);
+    tool = open_state(place, STATEDB_TOOL);
+    OK(statedb_ask(tool, &request, NOW, &why));
+    statedb_close(tool);
+    assert_int_equal(stat(place->path, &after), 0);
+    assert_memory_equal(&before.st_mtim, &after.st_mtim, sizeof before.st_mtim);
+    assert_int_equal(before.st_size, after.st_size);
+    statedb_close(db);
+}
+
 /* Removed while it is open: writing does no harm, and a new one can be made. */
 static void test_removed(void **state)
 {
@@ -1619,6 +1642,7 @@ int main(void)
         PLACED(test_locked),
         PLACED(test_same),
         PLACED(test_whole),
+        PLACED(test_tool_leaves_the_file),
         PLACED(test_removed),
         PLACED(test_replaced),
         PLACED(test_cut),
