@@ -206,6 +206,29 @@ def on_standard_error():
     check("ended well", work.stop(daemon) == 0)
 
 
+def of_a_window():
+    """Whose recipient it was is said in both forms, though the MTA has named nobody."""
+    work.sql("""UPDATE setting SET value = '60' WHERE name = 'login_window_seconds';
+        INSERT INTO rate_limit (name, subject, counts, direction, allowed, seconds, "then")
+            VALUES ('window', 'login-window', 'recipients', 'out', 100, 3600, 'tempfail')""")
+    for mode, login in (("text", ' login="taro@example.jp" '), ("json", '"login":"taro@example.jp"')):
+        daemon = work.start("--log", mode)
+        opened = subprocess.run([work.build + "/ctl/sekisho", "--policy", work.policy, "--state", work.state,
+                                 "window", "open", "198.51.100.20", "--login", "taro@example.jp"], capture_output=True, timeout=30, check=False)
+        check("%s: a window" % mode, opened.returncode == 0, opened)
+        mark = os.path.getsize(work.log_path)
+        milter = Milter(work.milter)
+        milter.connect("198.51.100.20")
+        milter.mail(b"<taro@example.jp>")
+        answer = milter.rcpt(b"<b@elsewhere.example>")
+        said = lines_of(work.log_path, mark)
+        milter.close()
+        said = lines_of(work.log_path, mark)
+        check("%s: through the window" % mode, answer[0] == "pass", answer)
+        check("%s: as whom" % mode, len(said) == 1 and login in said[0].decode(), said)
+        check("ended well", work.stop(daemon) == 0)
+
+
 def datagrams():
     reader = Socket(work)
     for words, mode in ((["--log", "json"], "json"), ([], "text")):
@@ -310,6 +333,6 @@ def words():
 work.init()
 with open(os.path.join(here, "../milter/policy.sql"), encoding="utf-8") as more:
     work.sql(more.read())
-for one in (words, on_standard_error, datagrams, too_slow, kept_by_rsyslog, kept_by_journald):
+for one in (words, on_standard_error, of_a_window, datagrams, too_slow, kept_by_rsyslog, kept_by_journald):
     unit(work, one)
 work.finish()
