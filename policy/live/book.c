@@ -790,14 +790,13 @@ void book_trouble(struct book *book, enum reason reason, struct moment now, stru
     unlock(book);
 }
 
-/* Gives back what the message was charged: as many records as it takes. */
-static void give_back(struct book *book, const struct message_start *start, int64_t time,
-                      uint64_t record, size_t from, size_t count)
+/* Gives back what the message was charged, as its end record says. */
+static void give_back(struct book *book, const struct decision *end, uint64_t record)
 {
-    for (size_t i = from; i < from + count; i++) {
-        const struct charge *one = &start->charge[i];
+    for (size_t i = 0; i < end->charges; i++) {
+        const struct charge *one = &end->charge_list[i];
         struct ledger_key key = {one->hash, one->group, one->seconds};
-        ledger_refund(book->ledger, &key, one->amount, one->at, time, record);
+        ledger_refund(book->ledger, &key, one->amount, one->at, end->steady, record);
     }
 }
 
@@ -827,8 +826,8 @@ void book_end(struct book *book, struct message *message, enum outcome outcome, 
            end.charges > 0) {
         end.numbers = count;
         append(book, &end, true, &record);
-        give_back(book, start, end.steady, record, 0, end.charges);
-        end.charges = 0;
+        give_back(book, &end, record);
+        end.charges = 0; /* with the first record of several */
     }
     unlock(book);
     start->charges = 0;

@@ -148,7 +148,8 @@ static enum status take_key(const char *folder, struct book *book, struct why *w
 /* -- the records that are there ------------------------------------------------------------- */
 
 /* The next record; it borrows from the recorder. STATUS_BUSY: there is no other. What cannot be
- * read is passed over: the cursor stands behind it, and journal_open has told of the damage. */
+ * read is passed over: the cursor stands behind it, and journal_open has told of the damage, or
+ * drain_batch will tell of another version. */
 static enum status read_record(struct recorder *recorder, struct journal_cursor *cursor,
                                struct decision *decision, uint64_t *number)
 {
@@ -370,18 +371,6 @@ static enum status put_clock(struct recorder *recorder, struct moment now, struc
     return statedb_put_value(recorder->state, "clock", text, why);
 }
 
-/* Ends a transaction: commit, or rollback. */
-static enum status finish(struct recorder *recorder, enum status status, struct why *why)
-{
-    if (status == STATUS_OK) {
-        status = statedb_commit(recorder->state, why);
-    }
-    if (status != STATUS_OK) {
-        statedb_rollback(recorder->state);
-    }
-    return status;
-}
-
 /* The place of a decision's ending, or an empty one. */
 static struct ending *find_ending(struct recorder *recorder, uint64_t decision)
 {
@@ -480,6 +469,20 @@ static enum status put_end(struct recorder *recorder, const struct held *held, s
     return count > 0 ? statedb_put_end(recorder->state, end, why) : STATUS_OK;
 }
 
+static void tell_foreign(const struct recorder *recorder, size_t count)
+{
+    char sentence[200];
+
+    if (count > 0 && recorder->tell != NULL) {
+        snprintf(
+            sentence, sizeof sentence,
+            "the journal holds records of another version of sekisho: %zu of them are lost for "
+            "state.db and the counts",
+            count);
+        recorder->tell(recorder->context, sentence);
+    }
+}
+
 /* One transaction; *more: there may be others. */
 static enum status drain_batch(struct recorder *recorder, bool *more, struct why *why)
 {
@@ -487,6 +490,7 @@ static enum status drain_batch(struct recorder *recorder, bool *more, struct why
     uint64_t drained = recorder->drained;
     struct held *held = (struct held *)(void *)recorder->ahead;
     struct decision decision;
+    size_t foreign = 0;
     bool others;
 
     *more = false;
@@ -496,8 +500,13 @@ static enum status drain_batch(struct recorder *recorder, bool *more, struct why
     size_t count = read_ahead(recorder, &others);
     enum status status = statedb_begin(recorder->state, why);
     for (size_t i = 0; status == STATUS_OK && i < count; i++, held = next_held(held)) {
-        if (!held->sound || decision_read((unsigned char *)(held + 1), held->size, &recorder->room,
-                                          &decision) != STATUS_OK) {
+        if (!held->sound) {
+            continue;
+        }
+        drained = held->number;
+        if (decision_read((unsigned char *)(held + 1), held->size, &recorder->room, &decision) !=
+            STATUS_OK) {
+            foreign++;
             continue;
         }
         if (decision.kind == RECORD_DECISION) {
@@ -505,7 +514,6 @@ static enum status drain_batch(struct recorder *recorder, bool *more, struct why
         } else if (decision.kind == RECORD_END) {
             status = put_end(recorder, held, &decision, why);
         }
-        drained = held->number;
     }
     if (status == STATUS_OK && count > 0) {
         status = put_number(recorder, "blocks_record", recorder->blocks, why);
@@ -513,13 +521,14 @@ static enum status drain_batch(struct recorder *recorder, bool *more, struct why
     if (status == STATUS_OK && count > 0) {
         status = put_number(recorder, "drained_record", drained, why);
     }
-    status = finish(recorder, status, why);
+    status = statedb_finish(recorder->state, status, why);
     if (status != STATUS_OK) {
         recorder->cursor = before;
         return status;
     }
     recorder->drained = drained;
     *more = others;
+    tell_foreign(recorder, foreign);
     return STATUS_OK;
 }
 
@@ -546,7 +555,7 @@ static enum status put_blocks(struct recorder *recorder, struct moment now, stru
                                      blocks[i].number, reason_row(blocks[i].reason)->cause, why);
             }
         }
-        status = finish(recorder, status, why);
+        status = statedb_finish(recorder->state, status, why);
         for (size_t i = 0; i < count && status == STATUS_OK; i++) {
             book_block_written(recorder->book, blocks[i].key, blocks[i].row);
         }
@@ -559,7 +568,7 @@ static enum status put_blocks(struct recorder *recorder, struct moment now, stru
         for (size_t i = 0; i < count && status == STATUS_OK; i++) {
             status = statedb_drop_block(recorder->state, rows[i], why);
         }
-        status = finish(recorder, status, why);
+        status = statedb_finish(recorder->state, status, why);
         if (status != STATUS_OK) {
             /* a row that stayed would be read as a block that somebody has added */
             book_sweep_again(recorder->book, rows, count);
@@ -698,7 +707,7 @@ static enum status put_counters(struct recorder *recorder, struct moment now, si
         if (status == STATUS_OK) {
             status = put_clock(recorder, now, why);
         }
-        status = finish(recorder, status, why);
+        status = statedb_finish(recorder->state, status, why);
         if (status != STATUS_OK) {
             recorder->counting = false;
             book_touch(recorder->book);
@@ -799,7 +808,7 @@ static enum status answer_requests(struct recorder *recorder, const struct polic
         }
         if (status == STATUS_OK) {
             status = statedb_put_answer(recorder->state, &request, now.wall, why);
-            status = finish(recorder, status, why);
+            status = statedb_finish(recorder->state, status, why);
         }
         if (status == STATUS_OK) {
             recorder->obeyed.id = 0;
@@ -826,7 +835,7 @@ static enum status prune(struct recorder *recorder, const struct policy *policy,
     if (status == STATUS_OK) {
         status = statedb_prune(recorder->state, now.wall - kept, PRUNE, &gone, why);
     }
-    return finish(recorder, status, why);
+    return statedb_finish(recorder->state, status, why);
 }
 
 static enum status drain(struct recorder *recorder, const struct policy *policy, struct moment now,

@@ -82,18 +82,6 @@ void windows_restore(struct windows *windows, struct statedb *state, int64_t clo
     statedb_windows(state, take_window, &restoring, &why);
 }
 
-/* Ends a transaction: commit, or rollback. */
-static enum status finish(struct statedb *state, enum status status, struct why *why)
-{
-    if (status == STATUS_OK) {
-        status = statedb_commit(state, why);
-    }
-    if (status != STATUS_OK) {
-        statedb_rollback(state);
-    }
-    return status;
-}
-
 enum status windows_step(struct windows *windows, struct statedb *state, int64_t clock,
                          struct why *why)
 {
@@ -107,7 +95,7 @@ enum status windows_step(struct windows *windows, struct statedb *state, int64_t
     if (status == STATUS_OK) {
         status = statedb_drop_windows(state, clock, why);
     }
-    return finish(state, status, why);
+    return statedb_finish(state, status, why);
 }
 
 /* -- requests -------------------------------------------------------------------------------- */
@@ -250,7 +238,7 @@ static bool open_window(struct windows *windows, struct statedb *state, const st
     if (status == STATUS_OK) {
         status = statedb_put_window(state, &window, why);
     }
-    if (finish(state, status, why) != STATUS_OK) {
+    if (statedb_finish(state, status, why) != STATUS_OK) {
         return false;
     }
     pthread_mutex_lock(&windows->lock);
@@ -276,7 +264,7 @@ static bool close_window(struct windows *windows, struct statedb *state, int64_t
     if (status == STATUS_OK) {
         status = statedb_drop_window(state, client, why);
     }
-    if (finish(state, status, why) != STATUS_OK) {
+    if (statedb_finish(state, status, why) != STATUS_OK) {
         return false; /* closed in memory; a restart within its seconds might open it again */
     }
     ip_text(client, text);

@@ -72,14 +72,12 @@ enum query {
     PUT_BLOCK,
     DROP_BLOCK,
     PUT_COUNTER,
-    DROP_COUNTERS,
     PUT_NOTE,
     PUT_WINDOW,
     DROP_WINDOW,
     DROP_WINDOWS,
     GET_WINDOWS,
     PUT_VALUE,
-    DROP_VALUE,
     PRUNE_DECISIONS,
     PRUNE_NOTES,
     PRUNE_REQUESTS,
@@ -121,7 +119,6 @@ static const char *const queries[QUERY_COUNT] = {
     [DROP_BLOCK] = "DELETE FROM main.block WHERE id=?1",
     [PUT_COUNTER] = "INSERT OR REPLACE INTO main.counter(place, hash, \"group\", record, since,"
                     " allowed, bucket, seconds, count, subject) VALUES(?,?,?,?,?,?,?,?,?,?)",
-    [DROP_COUNTERS] = "DELETE FROM main.counter",
     [PUT_NOTE] = "INSERT INTO main.note(at, kind, subject, number, text) VALUES(?,?,?,?,?)",
     [PUT_WINDOW] = "INSERT OR REPLACE INTO main.login_window(client, login, opened, until,"
                    " until_steady) VALUES(?,?,?,?,?)",
@@ -130,7 +127,6 @@ static const char *const queries[QUERY_COUNT] = {
     [GET_WINDOWS] = "SELECT client, login, opened, until, until_steady FROM main.login_window"
                     " ORDER BY id",
     [PUT_VALUE] = "INSERT OR REPLACE INTO main.value(name, value) VALUES(?,?)",
-    [DROP_VALUE] = "DELETE FROM main.value WHERE name=?",
     [PRUNE_DECISIONS] = "DELETE FROM main.decision WHERE number IN"
                         " (SELECT number FROM main.decision WHERE at < ?1 ORDER BY at LIMIT ?2)",
     [PRUNE_NOTES] = "DELETE FROM main.note WHERE id IN"
@@ -589,6 +585,17 @@ void statedb_rollback(struct statedb *db)
     }
 }
 
+enum status statedb_finish(struct statedb *db, enum status status, struct why *why)
+{
+    if (status == STATUS_OK) {
+        status = statedb_commit(db, why);
+    }
+    if (status != STATUS_OK) {
+        statedb_rollback(db);
+    }
+    return status;
+}
+
 enum status statedb_sync(struct statedb *db, struct why *why)
 {
     sqlite3_file *wal = NULL;
@@ -862,11 +869,6 @@ enum status statedb_put_counters(struct statedb *db, const struct ledger_row *ro
     return status;
 }
 
-enum status statedb_drop_counters(struct statedb *db, struct why *why)
-{
-    return put(db, DROP_COUNTERS, why);
-}
-
 enum status statedb_put_note(struct statedb *db, int64_t wall, const char *kind,
                              const char *subject, uint64_t number, const char *text,
                              struct why *why)
@@ -917,13 +919,9 @@ enum status statedb_drop_windows(struct statedb *db, int64_t steady, struct why 
 enum status statedb_put_value(struct statedb *db, const char *name, const char *value,
                               struct why *why)
 {
-    enum query query = value != NULL ? PUT_VALUE : DROP_VALUE;
-
-    bind_text(db->statement[query], 1, name);
-    if (value != NULL) {
-        bind_text(db->statement[query], 2, value);
-    }
-    return put(db, query, why);
+    bind_text(db->statement[PUT_VALUE], 1, name);
+    bind_text(db->statement[PUT_VALUE], 2, value);
+    return put(db, PUT_VALUE, why);
 }
 
 enum status statedb_prune(struct statedb *db, int64_t before, size_t most, size_t *gone,

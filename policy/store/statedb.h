@@ -50,6 +50,9 @@ enum status statedb_whole(struct statedb *db, struct why *why);
 enum status statedb_begin(struct statedb *db, struct why *why);
 enum status statedb_commit(struct statedb *db, struct why *why);
 void statedb_rollback(struct statedb *db);
+/* Ends what was begun: commits if `status` is STATUS_OK, else undoes it; returns what became of it.
+ */
+enum status statedb_finish(struct statedb *db, enum status status, struct why *why);
 /* What was committed outlives the process; after this call a power cut as well. To be called before
  * the journal's records are released. */
 enum status statedb_sync(struct statedb *db, struct why *why);
@@ -67,7 +70,6 @@ enum status statedb_put_block(struct statedb *db, struct block *block, struct wh
 enum status statedb_drop_block(struct statedb *db, int64_t row, struct why *why);
 enum status statedb_put_counters(struct statedb *db, const struct ledger_row *rows, size_t count,
                                  struct why *why);
-enum status statedb_drop_counters(struct statedb *db, struct why *why);
 /* A thing worth telling (a block began, a database was set aside): kind is one word. */
 enum status statedb_put_note(struct statedb *db, int64_t wall, const char *kind,
                              const char *subject, uint64_t number, const char *text,
@@ -77,7 +79,7 @@ enum status statedb_put_window(struct statedb *db, const struct window *window, 
 enum status statedb_drop_window(struct statedb *db, const struct ip *client, struct why *why);
 /* Removes those that end at `steady` or before, and those without until_steady. */
 enum status statedb_drop_windows(struct statedb *db, int64_t steady, struct why *why);
-/* A value of the daemon's own, by name; NULL value removes it. */
+/* A value of the daemon's own, by name. */
 enum status statedb_put_value(struct statedb *db, const char *name, const char *value,
                               struct why *why);
 /* Removes up to `most` decisions, notes and answered requests that are older than a wall time (Unix

@@ -29,7 +29,15 @@ struct desk {
     struct recorder *recorder;
     struct policy *policy;
     struct moment now;
+    char told[400]; /* the last sentence about damage */
 };
+
+static void hear(void *context, const char *sentence)
+{
+    struct desk *desk = context;
+
+    snprintf(desk->told, sizeof desk->told, "%s", sentence);
+}
 
 static void open_book(struct desk *desk)
 {
@@ -37,7 +45,7 @@ static void open_book(struct desk *desk)
 
     desk->book = book_new(&desk->sequence, 1000);
     assert_non_null(desk->book);
-    if (recorder_open(desk->folder, desk->state, desk->book, desk->policy, desk->now, NULL, NULL,
+    if (recorder_open(desk->folder, desk->state, desk->book, desk->policy, desk->now, hear, desk,
                       &desk->recorder, &why) != STATUS_OK) {
         fail_msg("%s", why.text);
     }
@@ -453,6 +461,37 @@ static void another_file_while_closed(void **state)
     assert_int_equal(shell(&desk, "SELECT count(*) FROM decision"), decisions + 1);
     assert_int_equal(shell(&desk, "SELECT count(*) FROM block"), 1);
     assert_int_equal(shell(&desk, "SELECT count(*) FROM counter"), counters);
+    desk_close(&desk);
+}
+
+/* What another version has written is passed over, let go like all else, and said. */
+static void records_of_another_version(void **state)
+{
+    static const unsigned char foreign[] = {255, 0, 1, 2, 3};
+    struct journal *journal = NULL;
+    struct row rows[5];
+    struct desk desk;
+    struct why why;
+    char path[128];
+    uint64_t record = 0;
+
+    (void)state;
+    desk_open(&desk, base(rows, NULL));
+    send_one(&desk, "203.0.113.8", "", "<a@far.example>", "<b@example.jp>", OUTCOME_ACCEPTED);
+    step(&desk);
+    assert_string_equal(desk.told, "");
+    close_book(&desk);
+    snprintf(path, sizeof path, "%s/journal", desk.folder);
+    assert_int_equal(journal_open(path, 1000, 0, NULL, NULL, &journal, &why), STATUS_OK);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(journal_append(journal, foreign, sizeof foreign, false, &record, &why),
+                         STATUS_OK);
+    }
+    journal_close(journal);
+    open_book(&desk);
+    step(&desk);
+    assert_non_null(strstr(desk.told, "another version of sekisho: 3 of them"));
+    assert_int_equal(shell(&desk, "SELECT value FROM value WHERE name='drained_record'"), record);
     desk_close(&desk);
 }
 
@@ -946,6 +985,7 @@ int main(void)
         cmocka_unit_test(traps),
         cmocka_unit_test(blocks_and_decisions_in_state_db),
         cmocka_unit_test(a_lift_meets_a_lock),
+        cmocka_unit_test(records_of_another_version),
         cmocka_unit_test(another_file_while_closed),
         cmocka_unit_test(what_became_of_each_decision),
         cmocka_unit_test(without_a_journal_nothing_is_permitted),

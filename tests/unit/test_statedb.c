@@ -1472,12 +1472,6 @@ static void test_counters(void **state)
     OK(statedb_counters(db, take_counter, &seen, &why));
     assert_int_equal(seen.count, 1);
     assert_true(seen.row[0].record == 13);
-    OK(statedb_begin(db, &why));
-    OK(statedb_drop_counters(db, &why));
-    OK(statedb_commit(db, &why));
-    memset(&seen, 0, sizeof seen);
-    OK(statedb_counters(db, take_counter, &seen, &why));
-    assert_int_equal(seen.count, 0);
     statedb_close(db);
 }
 
@@ -1496,11 +1490,6 @@ static void test_values(void **state)
     OK(statedb_value(db, "clock", value, sizeof value, &why));
     assert_string_equal(value, "12345");
     assert_int_equal(statedb_value(db, "long", value, sizeof value, &why), STATUS_BAD);
-    assert_string_equal(value, "");
-    OK(statedb_begin(db, &why));
-    OK(statedb_put_value(db, "clock", NULL, &why));
-    OK(statedb_commit(db, &why));
-    OK(statedb_value(db, "clock", value, sizeof value, &why));
     assert_string_equal(value, "");
     statedb_close(db);
 }
