@@ -610,6 +610,37 @@ static void a_restart_counts_what_is_left(void **state)
 }
 
 /* A segment whose decisions are in state.db stays while the counters there are older. */
+/* The table block is damaged, and somebody has removed the journal: the counters that were read
+ * before the damage was met stay, and what is charged to them from now on counts. */
+static void counters_outlive_a_damaged_table(void **state)
+{
+    const char *limit = "week|identity|*|recipients|out|#10|#604800|tempfail|#600";
+    struct row rows[5];
+    struct desk desk;
+    char page[4096];
+
+    (void)state;
+    desk_open(&desk, base(rows, limit));
+    assert_int_equal(send_many(&desk, 5), 5);
+    pass(&desk, 11);
+    step(&desk);
+    close_book(&desk);
+    int64_t root = shell(&desk, "SELECT rootpage FROM sqlite_master WHERE name = 'block'");
+    shell(&desk, "PRAGMA wal_checkpoint(TRUNCATE)");
+    assert_true(root > 1);
+    memset(page, 0xa5, sizeof page);
+    FILE *file = fopen(desk.state, "r+b");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, (long)(root - 1) * (long)sizeof page, SEEK_SET), 0);
+    assert_int_equal(fwrite(page, sizeof page, 1, file), 1);
+    assert_int_equal(fclose(file), 0);
+    each_file(&desk, "/journal", take_away, NULL);
+    open_book(&desk);
+    assert_non_null(strstr(desk.told, "the file is kept as"));
+    assert_int_equal(send_many(&desk, 10), 5);
+    desk_close(&desk);
+}
+
 static void records_stay_until_they_are_counted(void **state)
 {
     const char *limit = "week|identity|*|recipients|out|#5|#604800|tempfail|#600";
@@ -990,6 +1021,7 @@ int main(void)
         cmocka_unit_test(what_became_of_each_decision),
         cmocka_unit_test(without_a_journal_nothing_is_permitted),
         cmocka_unit_test(a_restart_counts_what_is_left),
+        cmocka_unit_test(counters_outlive_a_damaged_table),
         cmocka_unit_test(records_stay_until_they_are_counted),
         cmocka_unit_test(records_go_after_two_days),
         cmocka_unit_test(a_locked_state_db_is_waited_for),
