@@ -896,8 +896,27 @@ void book_restore_counter(struct book *book, const struct ledger_row *row, struc
     unlock(book);
 }
 
-/* The key of a block, by the hash of a charge's subject that stands in the record; the subject's
- * text is what state.db knows it by. */
+/* Its key is made from the subject's text, by which state.db knows it too. */
+static void restore_block(struct book *book, const struct decision *record)
+{
+    struct block made;
+    struct why why;
+
+    memset(&made, 0, sizeof made);
+    snprintf(made.subject, sizeof made.subject, "%.*s", (int)record->block_subject.size,
+             record->block_subject.bytes);
+    made.since = record->wall;
+    made.until = record->block_until;
+    made.until_steady = record->block_until_steady;
+    made.strikes = record->block_strikes;
+    made.reason = record->verdict.reason;
+    made.rule = record->verdict.rule;
+    made.number = record->number;
+    if (book_block_key(book, NULL, made.subject, &made, &why) == STATUS_OK) {
+        book_block(book, &made, true);
+    }
+}
+
 void book_restore_record(struct book *book, const struct decision *record, uint64_t number,
                          uint64_t blocks_record, struct moment now)
 {
@@ -921,27 +940,11 @@ void book_restore_record(struct book *book, const struct decision *record, uint6
                           number);
         }
     }
+    unlock(book);
     if (record->kind == RECORD_DECISION && record->blocks && number > blocks_record &&
         record->block_until_steady > time) {
-        struct block made;
-        memset(&made, 0, sizeof made);
-        snprintf(made.subject, sizeof made.subject, "%.*s", (int)record->block_subject.size,
-                 record->block_subject.bytes);
-        made.since = record->wall;
-        made.until = record->block_until;
-        made.until_steady = record->block_until_steady;
-        made.strikes = record->block_strikes;
-        made.reason = record->verdict.reason;
-        made.rule = record->verdict.rule;
-        made.number = record->number;
-        unlock(book);
-        struct why why;
-        if (book_block_key(book, NULL, made.subject, &made, &why) == STATUS_OK) {
-            book_block(book, &made, true);
-        }
-        return;
+        restore_block(book, record);
     }
-    unlock(book);
 }
 
 void book_attach(struct book *book, struct journal *journal)

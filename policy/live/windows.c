@@ -11,6 +11,7 @@
 #include "core/policy_limit.h"
 
 enum { WINDOWS_MOST = 10000, LATE_MS = 10000 };
+_Static_assert((int)WINDOW_LOGIN == (int)BLOCK_NOTE, "a request's note holds a window's login");
 
 struct windows {
     pthread_mutex_t lock;
