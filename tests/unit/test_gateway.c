@@ -3,7 +3,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "core/gateway.h"
 
-#include <dirent.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -14,10 +13,7 @@
 #include <cmocka.h>
 
 #include "core/organisation.h"
-#include "core/policy_seal.h"
-#include "live/book.h"
-#include "live/recorder.h"
-#include "rows.h"
+#include "desk.h"
 
 /* -- names ----------------------------------------------------------------------------------- */
 
@@ -121,15 +117,6 @@ static void bounded(void **state)
 
 /* -- the book -------------------------------------------------------------------------------- */
 
-struct desk {
-    char folder[64], state[96];
-    struct sequence sequence;
-    struct book *book;
-    struct recorder *recorder;
-    struct policy *policy;
-    struct moment now;
-};
-
 static const struct row enforced[] = {
     {TABLE_LOCAL_DOMAIN, 1, "example.jp|#0|ours"}, {TABLE_CLIENT_HOST, 1, "127.0.0.1|~"},
     {TABLE_CLIENT_HOST, 2, "192.0.2.0/24|~"},      {TABLE_CHECK_MODE, 1, "gateway|enforce"},
@@ -143,56 +130,6 @@ static const struct row observed[] = {
     {TABLE_SETTING, 1, "gateway_names|#5"},
     {TABLE_NONE, 0, NULL},
 };
-
-static void open_book(struct desk *desk)
-{
-    struct why why = {""};
-
-    desk->book = book_new(&desk->sequence, 1000);
-    assert_non_null(desk->book);
-    if (recorder_open(desk->folder, desk->state, desk->book, desk->policy, desk->now, NULL, NULL,
-                      &desk->recorder, &why) != STATUS_OK) {
-        fail_msg("%s", why.text);
-    }
-}
-
-static void desk_open(struct desk *desk, const struct row *rows)
-{
-    memset(desk, 0, sizeof *desk);
-    snprintf(desk->folder, sizeof desk->folder, "/tmp/test_gateway.XXXXXX");
-    assert_non_null(mkdtemp(desk->folder));
-    snprintf(desk->state, sizeof desk->state, "%s/state.db", desk->folder);
-    desk->sequence.next = 1;
-    desk->sequence.limit = 100000;
-    desk->now = (struct moment){ROWS_NOW, 1000000};
-    desk->policy = rows_policy(rows, ROWS_NOW);
-    assert_non_null(desk->policy);
-    message_hash_start();
-    open_book(desk);
-}
-
-static void desk_close(struct desk *desk)
-{
-    char path[400];
-
-    recorder_close(desk->recorder);
-    book_free(desk->book);
-    policy_free(desk->policy);
-    for (int i = 0; i < 2; i++) {
-        snprintf(path, sizeof path, "%s%s", desk->folder, i == 0 ? "/journal" : "");
-        DIR *folder = opendir(path);
-        struct dirent *entry;
-        while (folder != NULL && (entry = readdir(folder)) != NULL) {
-            char file[800];
-            snprintf(file, sizeof file, "%s/%s", path, entry->d_name);
-            unlink(file);
-        }
-        if (folder != NULL) {
-            closedir(folder);
-        }
-        rmdir(path);
-    }
-}
 
 /* One recipient; %u in helo and sender becomes n. */
 static struct judged send_one(struct desk *desk, enum post post, const char *client,
