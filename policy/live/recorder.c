@@ -35,6 +35,7 @@ _Static_assert((int)AHEAD > (int)JOURNAL_RECORD, "one record is always read");
 struct held {
     uint64_t number;
     size_t size;
+    size_t open; /* of an end: decisions whose rows do not tell it yet */
     bool sound;
 };
 
@@ -42,7 +43,7 @@ struct held {
  * to change a row costs as much as to write it. */
 struct ending {
     uint64_t decision; /* 0 = this place is empty */
-    const struct held *end;
+    struct held *end;
     enum outcome outcome;
     struct text queue;
     bool written; /* with the decision's row */
@@ -383,9 +384,10 @@ static struct ending *find_ending(struct recorder *recorder, uint64_t decision)
 }
 
 /* Notes what became of the decisions of one message. What has no place is written as a change. */
-static void note_end(struct recorder *recorder, const struct held *held, const struct decision *end,
+static void note_end(struct recorder *recorder, struct held *held, const struct decision *end,
                      size_t *used)
 {
+    held->open = end->numbers;
     for (size_t i = 0; i < end->numbers; i++) {
         struct ending *ending = find_ending(recorder, end->number_list[i]);
 
@@ -418,7 +420,7 @@ static size_t read_ahead(struct recorder *recorder, bool *more)
     memset(recorder->endings, 0, ENDINGS * sizeof *recorder->endings);
     while (count < BATCH && (const unsigned char *)held <= last) {
         unsigned char *bytes = (unsigned char *)(held + 1);
-        *held = (struct held){0, 0, false};
+        *held = (struct held){0, 0, 1, false};
         read = journal_read(recorder->journal, &recorder->cursor, bytes, &held->size, &held->number,
                             &why);
         if (read == STATUS_BUSY) {
@@ -447,6 +449,7 @@ static enum status put_decision(struct recorder *recorder, struct decision *deci
     if (decision->number != 0 && ending->decision != 0) {
         decision->outcome = ending->outcome;
         decision->queue = ending->queue.size > 0 ? ending->queue : decision->queue;
+        ending->end->open -= !ending->written;
         ending->written = true;
     }
     return statedb_put_decision(recorder->state, decision, why);
@@ -504,6 +507,9 @@ static enum status drain_batch(struct recorder *recorder, bool *more, struct why
             continue;
         }
         drained = held->number;
+        if (held->open == 0) {
+            continue;
+        }
         if (decision_read((unsigned char *)(held + 1), held->size, &recorder->room, &decision) !=
             STATUS_OK) {
             foreign++;
