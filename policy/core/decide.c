@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "core/policy_limit.h"
+
 /* A check answers through the step: vote, reason and rule. It is asked only where it concerns the
  * case. */
 typedef void check_function(const struct judgement *judgement, struct trail_step *step);
@@ -344,15 +346,25 @@ static bool is_client_host(const struct policy *policy, const struct ip *client,
            policy_listed(policy, client, false, NULL) <= LISTING_ACCEPT;
 }
 
+/* Does the client connect to an address of its own? Then it is this machine, and all its users. */
+static bool is_this_machine(const struct facts *facts)
+{
+    return ip_is_loopback(&facts->client) ||
+           (facts->listener_known && ip_compare(&facts->client, &facts->listener) == 0);
+}
+
 /* A window gives a right to a client that has none: a client host needs none, and where a row says
- * reject or tempfail nobody has one who has not authenticated. */
+ * reject or tempfail nobody has one who has not authenticated. Nor is there a right without a
+ * limit, or one for everybody on this machine. */
 static bool has_window(const struct judgement *judgement)
 {
     const struct facts *facts = judgement->facts;
 
     return facts->window && facts->login.size > 0 && facts->client_known && !facts->submission &&
-           !judgement->client_host &&
-           policy_listed(judgement->policy, &facts->client, false, NULL) <= LISTING_ACCEPT;
+           !judgement->client_host && !is_this_machine(facts) &&
+           policy_listed(judgement->policy, &facts->client, false, NULL) <= LISTING_ACCEPT &&
+           policy_window_limited(judgement->policy, &facts->client, &facts->login,
+                                 judgement->sender);
 }
 
 void decide_nothing(enum reason reason, struct verdict *verdict)

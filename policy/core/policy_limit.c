@@ -305,6 +305,36 @@ size_t policy_limits(const struct policy *policy, const struct subjects *subject
     return count;
 }
 
+bool policy_window_limited(const struct policy *policy, const struct ip *client,
+                           const struct text *login, const struct address *sender)
+{
+    struct facts facts;
+    struct limit limits[LIMITS_MOST];
+    struct subjects subjects;
+    struct address nobody;
+    bool limited = false;
+
+    memset(&facts, 0, sizeof facts);
+    facts.client_known = facts.window = true;
+    facts.client = *client;
+    facts.login = *login;
+    if (sender == NULL) {
+        address_parse("", 0, &nobody);
+        sender = &nobody;
+    }
+    if (policy_check_mode(policy, CHECK_RATE, NULL) != MODE_ENFORCE ||
+        policy_exempt(policy, CHECK_RATE, client, sender, NULL)) {
+        return false;
+    }
+    policy_subjects(policy, &facts, KIND_WINDOW, sender, &subjects);
+    size_t count = policy_limits(policy, &subjects, limits);
+    for (size_t i = 0; i < count; i++) {
+        limited =
+            limited || (limits[i].subject == SUBJECT_WINDOW && limits[i].direction != DIRECTION_IN);
+    }
+    return limited;
+}
+
 void policy_limits_of(const struct policy *policy, const struct subjects *subjects, enum post post,
                       bool local, const bool charged[DIRECTION_COUNT], struct usage *usage)
 {

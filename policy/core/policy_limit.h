@@ -54,6 +54,11 @@ size_t policy_limits(const struct policy *policy, const struct subjects *subject
 void policy_limits_of(const struct policy *policy, const struct subjects *subjects, enum post post,
                       bool local, const bool charged[DIRECTION_COUNT], struct usage *usage);
 
+/* Is what the login sends to others by a window of this client's limited: is there a row for it,
+ * with the check rate enforced, and no exemption of the client from that? sender NULL: nobody's. */
+bool policy_window_limited(const struct policy *policy, const struct ip *client,
+                           const struct text *login, const struct address *sender);
+
 /* Which limit a group counts for: a row that has it, with this `allowed` if
  * there is one, and the rule's name (the policy's).
  * False: no row has it. */

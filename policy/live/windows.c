@@ -136,30 +136,6 @@ static enum reason judge_login(const struct policy *policy, const struct ip *cli
     return REASON_NONE;
 }
 
-/* A window without a budget is not opened. */
-static bool has_budget(const struct policy *policy, const struct ip *client, const char *login)
-{
-    struct facts facts = {
-        .client_known = true,
-        .client = *client,
-        .login = {login, strlen(login)},
-        .window = true,
-    };
-    struct address nobody;
-    struct subjects subjects;
-    struct limit limits[LIMITS_MOST];
-    bool found = false;
-
-    address_parse("", 0, &nobody);
-    policy_subjects(policy, &facts, KIND_WINDOW, &nobody, &subjects);
-    size_t count = policy_limits(policy, &subjects, limits);
-    for (size_t i = 0; i < count; i++) {
-        found =
-            found || (limits[i].subject == SUBJECT_WINDOW && limits[i].direction != DIRECTION_IN);
-    }
-    return found;
-}
-
 /* May it be opened? STATUS_BUSY: it need not. */
 static enum status may_open(const struct policy *policy, struct moment now,
                             const struct statedb_request *request, const struct ip *client,
@@ -192,6 +168,8 @@ static enum status may_open(const struct policy *policy, struct moment now,
     if (login[0] == '\0') {
         return why_set(why, STATUS_BAD, "no login: a window is that of a login");
     }
+    struct text name = {login, strlen(login)};
+    bool limited = policy_window_limited(policy, client, &name, NULL);
     enum reason reason = judge_login(policy, client, login, &kind);
     if (reason != REASON_NONE) {
         return why_set(why, STATUS_BAD, "%s from %.60s: no window (%s). %s", shown,
@@ -201,15 +179,19 @@ static enum status may_open(const struct policy *policy, struct moment now,
         return why_set(why, STATUS_BUSY, "%.60s: a client host, it needs no window",
                        request->subject);
     }
+    if (!limited && policy_check_mode(policy, CHECK_RATE, NULL) != MODE_ENFORCE) {
+        return why_set(why, STATUS_BAD,
+                       "the check rate is not enforced: a window without a limit is not opened");
+    }
+    if (!limited) {
+        return why_set(why, STATUS_BAD,
+                       "no rate_limit row with the subject login-window speaks for %.60s, or an "
+                       "exemption spares it: a window without a limit is not opened",
+                       request->subject);
+    }
     if (kind != KIND_WINDOW) {
         return why_set(why, STATUS_BAD,
                        "%.60s: an ip_range row refuses or defers it, so it gets no window",
-                       request->subject);
-    }
-    if (!has_budget(policy, client, login)) {
-        return why_set(why, STATUS_BAD,
-                       "no rate_limit row with the subject login-window speaks for %.60s: a window "
-                       "without a limit is not opened",
                        request->subject);
     }
     return STATUS_OK;

@@ -346,7 +346,22 @@ static void off(void **state)
     policy_free(desk.policy);
     desk.policy = rows_policy(changed, ROWS_NOW);
     assert_false(ask(&desk, "window-open", "203.0.113.10", "taro", 0, 0, answer));
+    assert_non_null(strstr(answer, "no rate_limit row with the subject login-window"));
     assert_non_null(strstr(answer, "a window without a limit is not opened"));
+    /* a row that is not asked is none */
+    memcpy(changed, rows, sizeof rows);
+    changed[4] = (struct row){TABLE_EXEMPTION, 1, "203.0.113.10|rate|~|~"};
+    policy_free(desk.policy);
+    desk.policy = rows_policy(changed, ROWS_NOW);
+    assert_false(ask(&desk, "window-open", "203.0.113.10", "taro", 0, 0, answer));
+    assert_non_null(strstr(answer, "an exemption spares it"));
+    assert_true(ask(&desk, "window-open", "203.0.113.11", "taro", 0, 0, answer));
+    changed[4] = (struct row){TABLE_CHECK_MODE, 1, "rate|observe"};
+    policy_free(desk.policy);
+    desk.policy = rows_policy(changed, ROWS_NOW);
+    assert_false(ask(&desk, "window-open", "203.0.113.11", "taro", 0, 0, answer));
+    assert_string_equal(answer,
+                        "the check rate is not enforced: a window without a limit is not opened");
     desk_close(&desk);
 }
 
