@@ -45,10 +45,12 @@ ROWS = [
     ("at the door", "220.86.126.3", DOOR, None, FAR, OUT, "relay-denied", True),
     ("by IPv6 at the door", "2001:db8:7::3", DOOR, None, FAR, OUT, "relay-denied", True),
     ("a percent hack", "220.86.126.4", b"x", None, FAR, b"<b%elsewhere.example@example.jp>", "address-routed", True),
-    ("our sender", "220.86.126.5", b"x", None, IN, IN, "sender-spoofed", True),
+    ("our sender, as of a forwarder or a list", "220.86.126.5", b"x", None, IN, IN, "sender-spoofed", False),
     ("our name", "220.86.126.6", b"mail.example.jp", None, FAR, IN, "helo-our-name", True),
     ("a trap", "220.86.126.7", b"x", None, FAR, b"<trap@example.jp>", "spam-trap", True),
-    ("a blocked client", "220.86.126.8", b"x", None, FAR, IN, "client-blocked", True),
+    ("a blocked client", "220.86.126.8", b"x", None, FAR, IN, "client-blocked", False),
+    ("one that is blocked for a limit", "220.86.127.200", b"x", None, FAR, IN, "rate-client", False),
+    ("and goes on", "220.86.127.200", b"x", None, FAR, IN, "client-blocked", False),
     ("a trap, with the null sender", "220.86.126.20", b"x", None, b"<>", b"<trap@example.jp>", "spam-trap", False),
     ("mail for us", "220.86.126.21", b"x", None, FAR, IN, "pass", False),
     ("a listed client", "203.0.113.7", b"x", None, FAR, IN, "client-listed", False),
@@ -74,7 +76,7 @@ for number, forged in enumerate(FORGED):
              ("forged login %d" % number, client % 5, b"x", forged, FAR, OUT, "refused", False),
              ("forged HELO %d, a login" % number, client % 6, forged, b"shiro2@example.jp", FAR, OUT, "sender-not-yours", False),
              ("forged HELO %d, at the door" % number, client % 7, forged, None, FAR, OUT, "door", True)]
-COUNTS = {"client-blocked", "relay-denied", "address-routed", "sender-spoofed", "helo-our-name", "spam-trap"}
+COUNTS = {"relay-denied", "address-routed", "helo-our-name", "spam-trap"}
 
 
 def ask(client, helo, login, sender, recipient):
@@ -231,7 +233,8 @@ with open(os.path.join(here, "../milter/policy.sql"), encoding="utf-8") as more:
 work.sql("""UPDATE check_mode SET mode = 'enforce' WHERE "check" = 'block';
 INSERT INTO identity (name, senders) VALUES ('shiro2@example.jp', 'own');
 INSERT INTO rate_limit (name, subject, who, counts, direction, allowed, seconds, "then")
-    VALUES ('few', 'client', '220.86.127.0/24', 'recipients', 'in', 0, 60, 'reject');""")
+    VALUES ('few', 'client', '220.86.127.0/25', 'recipients', 'in', 0, 60, 'reject'),
+        ('blocks', 'client', '220.86.127.200', 'recipients', 'in', 0, 60, 'block');""")
 unit(work, as_shipped)
 for form in ("text", "json"):
     unit(work, lambda form=form: by_rsyslog(form))
