@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "core/jsonl.h"
 #include "core/policy_seal.h"
 
 int ctl_fail(const struct ctl *ctl, int code, const char *format, ...)
@@ -31,14 +32,41 @@ int ctl_fail(const struct ctl *ctl, int code, const char *format, ...)
     return code;
 }
 
+/* JSON on a terminal: what steers it is written as \uNNNN, which only stands in strings. */
+static void print_json(const char *text)
+{
+    size_t left = strlen(text), length;
+    uint32_t character;
+
+    while (left > 0) {
+        size_t good = jsonl_steering(text, left, &character, &length);
+        fwrite(text, 1, good, stdout);
+        text += good;
+        left -= good;
+        if (left > 0 && character == '\n') {
+            putchar('\n');
+        } else if (left > 0) {
+            printf("\\u%04x", (unsigned)character);
+        }
+        text += left > 0 ? length : 0;
+        left -= left > 0 ? length : 0;
+    }
+    putchar('\n');
+}
+
 void ctl_print(json_t *answer)
 {
     if (answer == NULL) {
         fprintf(stderr, "sekisho: no memory for the answer\n");
         return;
     }
-    json_dumpf(answer, stdout, JSON_INDENT(2));
-    printf("\n");
+    char *text = json_dumps(answer, JSON_INDENT(2));
+    if (text == NULL) {
+        fprintf(stderr, "sekisho: no memory for the answer\n");
+    } else {
+        print_json(text);
+    }
+    free(text);
     json_decref(answer);
 }
 

@@ -6,6 +6,7 @@
 
 #include "core/address.h"
 #include "core/decide.h"
+#include "core/jsonl.h"
 #include "core/policy_seal.h"
 #include "core/proof.h"
 #include "counted.h"
@@ -419,6 +420,15 @@ static void gather(const struct ctl_policy *opened, const struct facts *facts,
     }
 }
 
+/* It is read on a terminal and copied from there: what it shows must be what it is. */
+static bool is_showable(const char *line)
+{
+    size_t size = strlen(line), length;
+    uint32_t character;
+
+    return jsonl_steering(line, size, &character, &length) == size;
+}
+
 enum status ctl_edit_find(const struct ctl_policy *opened, const struct facts *facts,
                           const struct counted *counted, const struct verdict *verdict,
                           struct ctl_edit *edit, struct why *why)
@@ -436,9 +446,7 @@ enum status ctl_edit_find(const struct ctl_policy *opened, const struct facts *f
         enum kind kind = (enum kind)kinds[verdict->reason][n];
         struct verdict after = *verdict;
         make(&material, kind, &candidate);
-        json_t *utf8 = json_string(candidate.sql);
-        json_decref(utf8);
-        if (!candidate.fits || utf8 == NULL) {
+        if (!candidate.fits || !is_showable(candidate.sql)) {
             continue;
         }
         bool tried = candidate.table != TABLE_NONE || candidate.counts;

@@ -206,6 +206,23 @@ size_t jsonl_text(struct jsonl *line, const char *name, const char *text, size_t
     return at;
 }
 
+size_t jsonl_steering(const char *text, size_t size, uint32_t *character, size_t *length)
+{
+    const unsigned char *from = (const unsigned char *)text;
+    size_t at = 0;
+
+    for (*length = 0; at < size; at += *length) {
+        *character = 0;
+        *length = take(from + at, size - at, character);
+        if (*length == 0 || steers(*character)) {
+            *character = *length > 0 ? *character : 0;
+            *length = *length > 0 ? *length : 1;
+            return at;
+        }
+    }
+    return size;
+}
+
 size_t jsonl_whole(const char *text, size_t size)
 {
     for (size_t back = 1; back <= 3 && back <= size; back++) {

@@ -39,6 +39,10 @@ void jsonl_word(struct jsonl *line, const char *name, const char *word);
 size_t jsonl_text(struct jsonl *line, const char *name, const char *text, size_t size, size_t most,
                   bool *escaped);
 
+/* Where in a text of UTF-8 the first character stands that steers a terminal or the direction of
+ * writing, and which; or what is no UTF-8: *character is 0 then. size: there is none. */
+size_t jsonl_steering(const char *text, size_t size, uint32_t *character, size_t *length);
+
 /* size, or less where the text ends within a character (because somebody cut it there). */
 size_t jsonl_whole(const char *text, size_t size);
 

@@ -225,6 +225,16 @@ explain --client 198.51.100.9 --login gone --from gone@example.jp --to x@elsewhe
 ends "expired login" 1; says "expired login" "UPDATE identity SET expires=NULL WHERE name='gone';" "not tried in memory"
 explain --client 198.51.100.9 --login '*' --from gone@example.jp --to x@elsewhere.example
 ends "login *" 1; says "login *" identity-unknown "edit    none"
+# what steers a terminal stands nowhere as it is, least of all in a line that is to be copied
+for steering in $'\xe2\x80\xae' $'\xc2\x9b31m'; do
+    explain --client 198.51.100.9 --login "太郎$steering" --from gone@example.jp --to x@elsewhere.example
+    ends "login that steers" 1; says "login that steers" identity-unknown "edit    none"; silent "login that steers" "$steering"
+    explain --client 198.51.100.9 --login "太郎$steering" --from gone@example.jp --to x@elsewhere.example --json
+    ends "login that steers, in JSON" 1; silent "login that steers, in JSON" "$steering"
+    says "login that steers, in JSON" '"login": "太郎\u'; json "login that steers" 'j["edit"] is None' 'j["reason"] == "identity-unknown"'
+done
+explain --client 198.51.100.9 --login "太郎" --from gone@example.jp --to x@elsewhere.example
+says "login in Japanese" "INSERT INTO identity(name) VALUES('太郎');"
 explain --client 198.51.100.9 --login saburo --from '<>' --to x@elsewhere.example
 ends "enforced null sender" 1; says "enforced null sender" sender-null "UPDATE check_mode SET mode='observe' WHERE id=6;"
 explain --client 198.51.100.9 --helo example.jp --from a@example.org --to taro@example.jp

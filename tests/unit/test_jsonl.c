@@ -254,14 +254,44 @@ static void test_cut_character(void **state)
     assert_non_null(strstr(to, "{\"number\":null,"));
 }
 
+static void where_it_steers(void **state)
+{
+    static const struct {
+        const char *text;
+        size_t at, length;
+        uint32_t character;
+    } cases[] = {
+        {"", 0, 0, 0},
+        {"\xe5\xa4\xaa\xe9\x83\x8e'\"\\", 9, 0, 0},
+        {"ab\xe2\x80\xae"
+         "c",
+         2, 3, 0x202e},
+        {"\xc2\x9b", 0, 2, 0x9b},
+        {"a\nb", 1, 1, '\n'},
+        {"a\xff"
+         "b",
+         1, 1, 0},
+        {"a\xe5\xa4", 1, 1, 0},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        uint32_t character = 0;
+        size_t length = 0, size = strlen(cases[i].text);
+        size_t at = jsonl_steering(cases[i].text, size, &character, &length);
+        if (at != cases[i].at || (at < size || size == 0 ? length != cases[i].length : false) ||
+            (at < size && character != cases[i].character)) {
+            fail_msg("row %zu: at %zu, %zu octets, %x", i, at, length, (unsigned)character);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_texts),
-        cmocka_unit_test(test_all_short_texts),
-        cmocka_unit_test(test_whole),
-        cmocka_unit_test(test_rooms),
-        cmocka_unit_test(test_longest_decision),
+        cmocka_unit_test(where_it_steers),      cmocka_unit_test(test_texts),
+        cmocka_unit_test(test_all_short_texts), cmocka_unit_test(test_whole),
+        cmocka_unit_test(test_rooms),           cmocka_unit_test(test_longest_decision),
         cmocka_unit_test(test_cut_character),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
