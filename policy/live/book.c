@@ -187,6 +187,15 @@ struct passage {
     struct block block;
 };
 
+/* Whose count it is: what is refused by a login window is not held against the login. */
+static enum subject counts_for(const struct passage *passage, const struct limit *limit)
+{
+    return passage->judgement.kind == KIND_WINDOW && limit->subject == SUBJECT_IDENTITY &&
+                   limit->counts == COUNTS_REFUSALS
+               ? SUBJECT_WINDOW
+               : limit->subject;
+}
+
 /* Which limits there are, and their keys: under the lock, since a state directory that comes late
  * brings another key for the hashes. */
 static void find_limits(struct passage *passage)
@@ -207,8 +216,8 @@ static void find_limits(struct passage *passage)
     for (size_t i = 0; i < usage->limits; i++) {
         const struct limit *limit = &usage->limit[i].limit;
         uint64_t group = passage->shadow ? ~limit->group : limit->group;
-        passage->key[i] =
-            key_of(passage->book, group, limit->seconds, passage->hashes.subject[limit->subject]);
+        passage->key[i] = key_of(passage->book, group, limit->seconds,
+                                 passage->hashes.subject[counts_for(passage, limit)]);
     }
 }
 
@@ -282,13 +291,20 @@ static void charge(struct passage *passage, const struct ledger_key *key, enum s
     }
 }
 
-/* Blocks the subject for so long, unless it is blocked already: who goes on does not renew it. */
+/* Blocks the subject for so long, unless it is blocked already: who goes on does not renew it.
+ * Behind a login window nobody has authenticated: whoever shares the address must not be able to
+ * shut the login out everywhere, so he loses the right to relay instead. */
 static void block(struct passage *passage, enum subject subject, bool relay, int64_t seconds,
                   struct rule rule, enum reason reason)
 {
     struct book *book = passage->book;
     const struct facts *facts = passage->question->facts;
     struct block *made = &passage->block;
+    char client[SUBJECT_TEXT];
+    if (subject == SUBJECT_IDENTITY && passage->judgement.kind == KIND_WINDOW) {
+        subject = SUBJECT_CLIENT;
+        relay = true;
+    }
     uint64_t key = block_key(book, passage->hashes.subject[subject], relay);
     int64_t longest = policy_number(passage->policy, SETTING_BLOCK_LONGEST);
     unsigned strikes = 1;
@@ -302,6 +318,10 @@ static void block(struct passage *passage, enum subject subject, bool relay, int
     memset(made, 0, sizeof *made);
     made->key = key;
     subject_text(&passage->subjects, subject, made->subject);
+    if (relay) {
+        subject_text(&passage->subjects, SUBJECT_CLIENT, client);
+        snprintf(made->subject, sizeof made->subject, "relay%s", strchr(client, ':'));
+    }
     made->since = passage->now.wall;
     made->until = passage->now.wall + length * 1000;
     made->until_steady = passage->time + length * 1000;
@@ -352,7 +372,7 @@ static void charge_refusal(struct passage *passage)
         if (use->limit.counts != COUNTS_REFUSALS) {
             continue;
         }
-        charge(passage, &passage->key[i], use->limit.subject, use->limit.allowed);
+        charge(passage, &passage->key[i], counts_for(passage, &use->limit), use->limit.allowed);
         if (use->count + 1 > use->limit.allowed && !passage->shadow) {
             static const enum reason reasons[] = {REASON_RATE_CLIENT, REASON_RATE_IDENTITY};
             block(passage, use->limit.subject, false, use->limit.block_for, use->limit.rule,
@@ -386,10 +406,12 @@ static void follow_trap(struct passage *passage, const struct verdict *verdict)
     struct rule listed = {TABLE_NONE, 0};
 
     if (passage->judgement.identified) {
-        struct ledger_key key = key_of(passage->book, TRAP_GROUP, TRAP_SECONDS,
-                                       passage->hashes.subject[SUBJECT_IDENTITY]);
+        enum subject subject =
+            passage->judgement.kind == KIND_WINDOW ? SUBJECT_WINDOW : SUBJECT_IDENTITY;
+        struct ledger_key key =
+            key_of(passage->book, TRAP_GROUP, TRAP_SECONDS, passage->hashes.subject[subject]);
         uint64_t before = ledger_count(passage->book->ledger, &key, passage->time);
-        charge(passage, &key, SUBJECT_IDENTITY, TRAP_ALLOWED);
+        charge(passage, &key, subject, TRAP_ALLOWED);
         if (before >= TRAP_ALLOWED) {
             block(passage, SUBJECT_IDENTITY, false, seconds, verdict->rule, REASON_SPAM_TRAP);
         }
@@ -406,12 +428,9 @@ static void follow_gateway(struct passage *passage, const struct verdict *verdic
 {
     const struct gateway_use *use = &passage->usage.gateway;
     struct block *made = &passage->block;
-    char client[SUBJECT_TEXT];
 
     block(passage, SUBJECT_CLIENT, true, GATEWAY_BLOCK, verdict->rule, verdict->reason);
     if (passage->blocks) {
-        subject_text(&passage->subjects, SUBJECT_CLIENT, client);
-        snprintf(made->subject, sizeof made->subject, "relay%s", strchr(client, ':'));
         snprintf(made->note, sizeof made->note,
                  "%u HELO names and %u sender domains of different organisations in an hour",
                  use->helos, use->senders);

@@ -422,9 +422,9 @@ static void blocks(void **state)
         struct judged judged =
             judge(&desk, POST_MILTER, "203.0.113.9", "", "<taro@example.jp>", "<trap@example.jp>");
         assert_int_equal(judged.verdict.reason, REASON_SPAM_TRAP);
-        assert_string_equal(judged.blocked, i == 0 ? "" : "identity:taro");
+        assert_string_equal(judged.blocked, i == 0 ? "" : "relay:203.0.113.9");
     }
-    assert_int_equal(relay(&desk, POST_MILTER), REASON_IDENTITY_BLOCKED);
+    assert_int_equal(relay(&desk, POST_MILTER), REASON_RELAY_SUSPENDED);
     desk_close(&desk);
 }
 
