@@ -57,9 +57,13 @@ $prefix/share/doc/sekisho/DESIGN.md 644
 $prefix/share/doc/sekisho/LICENSE 644
 $prefix/share/doc/sekisho/README.ja.md 644
 $prefix/share/doc/sekisho/README.md 644
-$prefix/share/doc/sekisho/postfix/main.cf.sekisho 644
-$prefix/share/doc/sekisho/postfix/master.cf.sekisho 644
-$prefix/share/doc/sekisho/sendmail/sekisho.m4 644
+$prefix/share/doc/sekisho/contrib/dovecot/10-sekisho.conf 644
+$prefix/share/doc/sekisho/contrib/fail2ban/filter.d/sekisho.conf 644
+$prefix/share/doc/sekisho/contrib/fail2ban/jail.d/sekisho.conf 644
+$prefix/share/doc/sekisho/contrib/postfix/main.cf.sekisho 644
+$prefix/share/doc/sekisho/contrib/postfix/master.cf.sekisho 644
+$prefix/share/doc/sekisho/contrib/sendmail/sekisho.m4 644
+$prefix/share/sekisho/dovecot/post-login 755
 $prefix/share/sekisho/policy.sql 644
 $prefix/share/sekisho/state.sql 644
 END
@@ -79,6 +83,14 @@ for unit in sekisho sekisho-direct; do
     check "$unit.service starts the program that is installed" \
         grep -q "^ExecStart=$prefix/sbin/sekisho-milter " "$root$prefix/lib/systemd/system/$unit.service"
 done
+# Dovecot's lines name the script, the script names the program: those that are installed.
+dovecot=$root$prefix/share/doc/sekisho/contrib/dovecot/10-sekisho.conf
+check "two scripts in $dovecot" test "$(grep -c 'executable = script-login /' "$dovecot")" -eq 2
+while read -r path; do
+    check "10-sekisho.conf: $path is installed" test -x "$root$path"
+done < <(sed -n 's/.*executable = script-login //p' "$dovecot")
+path=$(sed -n 's/^sekisho=.*:-\(.*\)}$/\1/p' "$root$prefix/share/sekisho/dovecot/post-login")
+check "post-login: the program '$path' is installed" test -n "$path" -a -x "$root$path"
 
 # ---------------------------------------------------------------- the units
 
