@@ -14,7 +14,7 @@ sendmail_here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$sendmail_here/../postfix/lab.sh"
 
 lab_packages_run="m4 libsasl2-2 libsasl2-modules libsasl2-modules-db libdb5.3 libldap-2.5-0 libnsl2
-    libssl3 libwrap0 iproute2 util-linux openssl python3 sqlite3"
+    libssl3 libwrap0 netbase iproute2 util-linux openssl python3 sqlite3"
 lab_packages_unpack="sendmail-bin sendmail-cf sasl2-bin"
 lab_tools="unshare setpriv ip m4 openssl python3 sqlite3"
 
@@ -83,8 +83,10 @@ lab_enter()
 # Sendmail wants no file in a directory that all may write to, as /tmp: the lab is /run/lab inside.
 lab_inside_mounts()
 {
-    mount -t tmpfs -o mode=755 tmpfs /run && mkdir /run/lab &&
-        mount --bind "$SEKISHO_LAB" /run/lab || lab_fail "cannot mount a /run"
+    if ! mount -t tmpfs -o mode=755 tmpfs /run || ! mkdir /run/lab ||
+        ! mount --bind "$SEKISHO_LAB" /run/lab; then
+        lab_fail "cannot mount a /run"
+    fi
     lab=/run/lab
 }
 
@@ -197,6 +199,7 @@ lab_site_mc()
 	END
 }
 
+# shellcheck disable=SC2094  # it writes NAME.db
 lab_makemap() { "$lab_root/usr/libexec/sendmail/makemap" -C "$lab_conf/sendmail.cf" hash "$lab_conf/$1" <"$lab_conf/$1"; }
 
 # lab_make_cf MC CF
