@@ -96,6 +96,7 @@ int main(int argc, char **argv)
         }
     }
     if (optind >= argc) {
+        ctl_fail(&ctl, CTL_USAGE, "no verb");
         usage(stderr);
         return CTL_USAGE;
     }

@@ -10,6 +10,8 @@
 #include "ctl.h"
 #include "store/policydb.h"
 
+#define USAGE "init takes --domain D ... [--hostname H]"
+
 enum { DOMAINS_MOST = 1000 };
 
 /* The daemon reads the file as group sekisho, where there is one. */
@@ -34,17 +36,25 @@ int verb_init(const struct ctl *ctl, int argc, char **argv)
     struct why why;
     int letter;
 
-    while ((letter = getopt_long(argc, argv, "", known, NULL)) != -1) {
+    opterr = 0;
+    while ((letter = getopt_long(argc, argv, ":", known, NULL)) != -1) {
         if (letter == 'd' && count < DOMAINS_MOST) {
             domains[count++] = optarg;
         } else if (letter == 'h') {
             start.host_name = optarg;
+        } else if (letter == 'd') {
+            return ctl_fail(ctl, CTL_USAGE, "more than %d domains; add rows to local_domain",
+                            DOMAINS_MOST);
         } else {
-            return ctl_fail(ctl, CTL_USAGE, "init takes --domain D ... [--hostname H]");
+            return ctl_fail(ctl, CTL_USAGE, "%s %s; %s", argv[optind - 1],
+                            letter == ':' ? "needs a value" : "is not an option of init", USAGE);
         }
     }
-    if (count == 0 || optind < argc) {
-        return ctl_fail(ctl, CTL_USAGE, "init takes --domain D ... [--hostname H]");
+    if (optind < argc) {
+        return ctl_fail(ctl, CTL_USAGE, "%s is not an option of init; %s", argv[optind], USAGE);
+    }
+    if (count == 0) {
+        return ctl_fail(ctl, CTL_USAGE, "--domain is missing; %s", USAGE);
     }
     if (start.host_name == NULL && gethostname(host, sizeof host - 1) == 0 &&
         strchr(host, '.') != NULL) {

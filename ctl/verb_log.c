@@ -346,5 +346,8 @@ int verb_log(const struct ctl *ctl, int argc, char **argv)
     if (status != STATUS_OK) {
         return ctl_fail(ctl, CTL_UNREACHABLE, "%s", why.text);
     }
+    if (!good && !ctl->json) {
+        fprintf(stderr, "sekisho: no recorded decision fits\n");
+    }
     return good ? CTL_YES : CTL_NO;
 }

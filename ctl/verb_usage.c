@@ -248,6 +248,9 @@ int verb_usage(const struct ctl *ctl, int argc, char **argv)
             return ctl_fail(ctl, CTL_USAGE, "SUBJECT is longer than %zu octets",
                             sizeof request.subject - 1);
         }
+        if (strncmp(argv[2], "client:", 7) != 0 && strncmp(argv[2], "identity:", 9) != 0) {
+            return ctl_fail(ctl, CTL_USAGE, "%s: write client:IP or identity:NAME", argv[2]);
+        }
         memcpy(request.subject, argv[2], strlen(argv[2]) + 1);
         return ctl_ask_print(ctl, &request, true);
     }

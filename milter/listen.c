@@ -86,7 +86,8 @@ static enum status claim_path(struct listen_spec *spec, struct why *why)
     snprintf(lock_path, sizeof lock_path, "%s.lock", spec->path);
     lock = open(lock_path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (lock < 0) {
-        return why_set(why, STATUS_BROKEN, "%s: %s", lock_path, strerror(errno));
+        return why_set(why, STATUS_BROKEN, "%s: cannot be made: %s%s", lock_path, strerror(errno),
+                       errno == ENOENT ? "; make its folder first" : "");
     }
     if (flock(lock, LOCK_EX | LOCK_NB) != 0) {
         why_set(why, status, "%s: another sekisho-milter is listening there", spec->path);

@@ -31,7 +31,8 @@ static enum status look_at_file(const char *path, struct why *why)
 
     if (lstat(path, &seen) != 0) {
         return why_set(why, errno == ENOENT || errno == ENOTDIR ? STATUS_BUSY : STATUS_BROKEN,
-                       "%s: %s", path, strerror(errno));
+                       "%s: %s%s", path, strerror(errno),
+                       errno == ENOENT ? "; sekisho init makes one" : "");
     }
     if (S_ISLNK(seen.st_mode)) {
         return why_set(why, STATUS_BAD, "%s: is a symbolic link; put the database itself there",
@@ -489,7 +490,8 @@ enum status policydb_create(const char *path, const struct policydb_start *start
     }
     file = open(beside, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
     if (file < 0) {
-        status = why_set(why, STATUS_BROKEN, "%s: cannot be made: %s", path, strerror(errno));
+        status = why_set(why, STATUS_BROKEN, "%s: cannot be made: %s%s", path, strerror(errno),
+                         errno == ENOENT ? "; make its folder first" : "");
         goto out;
     }
     close(file);

@@ -71,7 +71,7 @@ run block list; expect "blocked by itself" 0 "client:203.0.113.7" "by itself" "r
 number=$(sqlite3 "$work/state/state.db" "SELECT number FROM block")
 run explain "$number"; expect "explain NUMBER" 0 "#$number of" "client 203.0.113.7" "relay-denied" "today"
 run log --client 203.0.113.7 --last 1; expect "log" 0 "#$number" "reject relay-denied" "client=203.0.113.7"
-run log --client 203.0.113.8; expect "log finds nothing" 1
+run log --client 203.0.113.8; expect "log finds nothing" 1 "no recorded decision fits"
 
 run explain --client 203.0.113.7 --from a@far.example --to taro@example.jp
 expect "explain a blocked client" 1 "refuses: client-blocked, read rate_limit 4" "21 of 20 refusals" \
@@ -134,6 +134,7 @@ expect "explain a window" 0 "the window of taro" "judged as login-window" "pass-
 run explain --client 203.0.113.20 --window taro --login taro --from taro@example.jp --to x@far.example
 expect "one of both" 2 "say one"
 
+run usage reset 203.0.113.7; expect "reset of no subject" 2 "203.0.113.7: write client:IP or identity:NAME"
 run usage reset client:203.0.113.7; expect "reset" 0 "set to nothing"
 run usage; expect "after the reset" 0 '!203.0.113.7'
 

@@ -77,7 +77,7 @@ END
 }
 
 # ---- the words in front ---------------------------------------------------------------------
-run; ends "no verb" 2; says "no verb" "usage: sekisho"
+run; ends "no verb" 2; says "no verb" "sekisho: no verb" "usage: sekisho"
 run --help; ends "help" 0; says "help" explain prove status check init --help --version
 run --version; ends "version" 0; says "version" "sekisho 0."
 run frobnicate; ends "unknown verb" 2; says "unknown verb" "frobnicate: not a verb"
@@ -89,7 +89,7 @@ done
 # ---- no policy, or none that will do --------------------------------------------------------
 session="--client 198.51.100.9 --from a@example.org --to taro@example.jp"
 for verb in check prove "explain $session"; do
-    run $verb; ends "no file: $verb" 4; says "no file: $verb" "policy.db: No such file"
+    run $verb; ends "no file: $verb" 4; says "no file: $verb" "policy.db: No such file or directory; sekisho init makes one"
     : > policy.db
     run $verb; ends "empty file: $verb" 3; says "empty file: $verb" "is empty"
     run --json $verb; ends "empty file: $verb --json" 3
@@ -101,6 +101,17 @@ for verb in check prove "explain $session"; do
 done
 
 # ---- init and check -------------------------------------------------------------------------
+while IFS='|' read -r words want; do
+    run init $words; ends "init $words" 2; says "init $words" "sekisho: $want"
+done <<'END'
+|--domain is missing; init takes --domain D ... [--hostname H]
+--domain|--domain needs a value; init takes
+--domain example.jp --frob|--frob is not an option of init; init takes
+example.jp|example.jp is not an option of init; init takes
+--domain bad_name!|bad_name!: not a domain name
+END
+run --policy absent/policy.db init --domain example.jp
+ends "init without a folder" 2; says "init without a folder" "cannot be made: No such file or directory; make its folder first"
 run init --domain example.jp --hostname mail.example.jp; ends init 0; says init "closed to strangers"
 run init --domain example.jp; ends "init twice" 1; says "init twice" "exists already"
 run check; ends check 0; says check "policy.db: good"

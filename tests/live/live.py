@@ -583,7 +583,7 @@ def options():
             refused("%s %s" % (option, spec[:30]), 2, "sekisho-milter: " + option, common + [option, spec])
     refused("fd that is not open", 1, "fd:77", common + free[:2] + ["--permit", "fd:77"])
     refused("both sockets in one place", 1, re.escape(place), common + ["--socket", "unix:%s/a" % place, "--permit", "unix:%s/a" % place])
-    refused("a folder that is not there", 1, "nowhere", common + ["--socket", "unix:%s/nowhere/a" % place, "--permit", free[3]])
+    refused("a folder that is not there", 1, "nowhere/a.lock: cannot be made: .*; make its folder first", common + ["--socket", "unix:%s/nowhere/a" % place, "--permit", free[3]])
     refused("socket: second instance", 1, "another sekisho-milter", common + ["--socket", "unix:" + work.milter, "--permit", free[3]])
     refused("permit: second instance", 1, "another sekisho-milter", common + free[:2] + ["--permit", "unix:" + work.permit])
     refused("state: second instance", 1, "another sekisho-milter",
