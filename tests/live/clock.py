@@ -7,6 +7,7 @@ import glob
 import os
 import re
 import signal
+import subprocess
 import sys
 import time
 
@@ -31,13 +32,19 @@ told = set()
 letters = [0]
 
 libraries = glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1")
+if not libraries:
+    check("libfaketime is installed (the package libfaketime)", False)
+    work.finish()
 with open(work.build + "/milter/sekisho-milter", "rb") as binary:
     code = binary.read()
-if not libraries or b"__asan_init" in code or b"__tsan_init" in code:
-    print("skipped: " + ("libfaketime is not installed" if not libraries else "libfaketime and a sanitizer do not go together"))
-    os.rmdir(os.path.dirname(work.policy))
-    os.rmdir(work.folder)
-    sys.exit(77)
+if b"__asan_init" in code or b"__tsan_init" in code:
+    # libfaketime and a sanitizer do not go together: a daemon without one
+    top = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    plain = work.build + "/plain"
+    for step in (["-S", top, "-B", plain, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release", "-DBUILD_TESTING=OFF"],
+                 ["--build", plain, "--target", "sekisho-milter", "sekisho"]):
+        subprocess.run(["cmake"] + step, check=True, stdout=subprocess.DEVNULL)
+    work.build = plain
 
 
 def start():

@@ -125,6 +125,10 @@ for name, without in (("no WATCHDOG_USEC", {"NOTIFY_SOCKET": manager.name}),
     check("%s: ends" % name, work.stop(daemon) == 0)
 
 daemon = work.start()
+for _ in range(100):            # a thread gives itself its name
+    if thread(daemon, "keeper") is not None:
+        break
+    time.sleep(0.1)
 check("no NOTIFY_SOCKET: no thread", thread(daemon, "keeper") is not None and thread(daemon, "watch") is None)
 check("no NOTIFY_SOCKET: ends", work.stop(daemon) == 0)
 
