@@ -21,9 +21,9 @@ floor()
     core/usage | core/decision | core/blocklist | core/windowlist) echo 3 ;;
     core/policy_rows | core/reply | core/decision_json) echo 4 ;;
     core/policy | core/policy_build) echo 5 ;;
-    core/policy_seal | core/policy_limit | core/decide) echo 6 ;;
-    core/proof) echo 7 ;;
-    store/db) echo 8 ;;
+    core/policy_seal | core/policy_limit) echo 6 ;;
+    core/decide) echo 7 ;;
+    core/proof | store/db) echo 8 ;;
     store/schema) echo 9 ;;
     store/policydb | store/statedb) echo 10 ;;
     live/whole) echo 19 ;;
