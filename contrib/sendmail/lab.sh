@@ -118,8 +118,6 @@ lab_inside_sendmail()
     mount --bind "$lab/group" /etc/group || lab_fail "cannot mount /etc/group"
     # Without a name for itself Sendmail waits for one, a minute at each start.
     printf '127.0.0.1 localhost\n%s mail.example.jp mail\n' "$lab_server4" >"$lab/hosts"
-    # A system made by debootstrap has none, and a mount needs a file to stand on.
-    [ -e /etc/hosts ] || { echo "This machine has no /etc/hosts: making an empty one."; : >/etc/hosts; }
     mount --bind "$lab/hosts" /etc/hosts || lab_fail "cannot mount /etc/hosts"
     echo mail.example.jp >/proc/sys/kernel/hostname || lab_fail "cannot set the host name"
     for user in $lab_logins; do mkdir -p "$lab_mail/$user/new"; done
