@@ -141,7 +141,7 @@ run usage; expect "after the reset" 0 '!203.0.113.7'
 # a limit: what it says, when it was met and now
 sqlite3 "$work/policy.db" "UPDATE rate_limit SET allowed=2 WHERE id=1" || exit 1
 sleep 2.2
-said=$(PYTHONPATH="$(dirname "$0")/../milter" timeout 20 python3 - "$work/milter.sock" <<'END'
+said=$(PYTHONPATH="$(dirname "$0")/../milter" timeout 20 python3 -B - "$work/milter.sock" <<'END'
 import sys, wire
 milter = wire.Milter(sys.argv[1])
 milter.connect("198.51.100.9")
