@@ -124,7 +124,8 @@ void engine_end(struct engine *engine, const struct message *message, struct jud
 void engine_over(struct engine *engine, struct message *message, enum outcome outcome,
                  const char *queue)
 {
-    if (engine != NULL) {
+    /* most often there is no message to end, and the clocks are not asked */
+    if (engine != NULL && message->start != NULL) {
         book_end(engine->book, message, outcome, queue, moment_now());
     }
     message_end(message);
