@@ -122,7 +122,7 @@ for name, without in (("no WATCHDOG_USEC", {"NOTIFY_SOCKET": manager.name}),
     daemon = start(work, without)
     check("%s: READY" % name, manager.until("READY=1", 30) is not None)
     check("%s: no WATCHDOG" % name, manager.until("WATCHDOG=1", PERIOD * 1.5) is None)
-    check("%s: ends" % name, work.stop(daemon) == 0)
+    check("%s: ends" % name, work.stop(daemon) == 0, work.log()[-4000:])
 
 daemon = work.start()
 for _ in range(100):            # a thread gives itself its name
@@ -130,12 +130,12 @@ for _ in range(100):            # a thread gives itself its name
         break
     time.sleep(0.1)
 check("no NOTIFY_SOCKET: no thread", thread(daemon, "keeper") is not None and thread(daemon, "watch") is None)
-check("no NOTIFY_SOCKET: ends", work.stop(daemon) == 0)
+check("no NOTIFY_SOCKET: ends", work.stop(daemon) == 0, work.log()[-4000:])
 
 abstract = Manager("@sekisho-test-%d" % os.getpid())
 daemon = start(work, {"NOTIFY_SOCKET": abstract.name})
 check("an abstract socket: READY", abstract.until("READY=1", 30) is not None)
-check("an abstract socket: ends", work.stop(daemon) == 0)
+check("an abstract socket: ends", work.stop(daemon) == 0, work.log()[-4000:])
 
 for name, wrong, words in (("relative", {"NOTIFY_SOCKET": "notify"}, "NOTIFY_SOCKET notify: must be"),
                            ("long", {"NOTIFY_SOCKET": "/" + "x" * 120}, "must be a path from the root"),

@@ -160,6 +160,8 @@ check("idle: no socket file is left", not os.path.exists(work.milter) and not os
 words = ["systemd-socket-activate", "-l", work.milter, "-l", work.permit, "-E", "NOTIFY_SOCKET=" + manager.name,
          work.build + "/milter/sekisho-milter", "--policy", work.policy, "--state", work.state, "--stderr",
          "--socket", "fd:3", "--permit", "fd:4"]
+if "TSAN_OPTIONS" in os.environ: # no other variables are handed on
+    words[1:1] = ["-E", "TSAN_OPTIONS"]
 with open(work.log_path, "ab") as log:
     daemon = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=work.folder)
 work.started.append(daemon)
@@ -174,7 +176,7 @@ try:
 except (OSError, Gone, AssertionError) as fault:
     check("activated: the first client is served", False, (repr(fault), work.log()[-500:]))
 ready()
-check("activated: ends", work.stop(daemon) == 0)
+check("activated: ends", work.stop(daemon) == 0, work.log()[-4000:])
 check("activated: the socket files stay", os.path.exists(work.milter) and os.path.exists(work.permit))
 
 # -- fd:N that is nothing of the kind
