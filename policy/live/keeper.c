@@ -719,13 +719,14 @@ enum status keeper_start(const char *policy_path, const char *state_path, struct
     say(keeper);
     beat(keeper);
     keeper->reminded = moment_now().steady;
+    keeper->running = true; /* before its thread reads it */
     int code = pthread_create(&keeper->thread, NULL, keep, keeper);
     if (code != 0) {
+        keeper->running = false;
         status =
             why_set(why, STATUS_BROKEN, "the keeper's thread cannot be made: %s", strerror(code));
         goto out;
     }
-    keeper->running = true;
     *started = keeper;
     keeper = NULL;
     why->text[0] = '\0';

@@ -1036,6 +1036,8 @@ enum status recorder_step(struct recorder *recorder, const struct policy *policy
         recorder->most = (size_t)policy_number(policy, SETTING_RING_SIZE);
         journal_limit(recorder->journal, recorder->most * 2);
     }
+    /* first, since the writer waits for it, and bringing records to the disk may take a while */
+    journal_extend(recorder->journal, &inner);
     enum status status = journal_sync(recorder->journal, why);
     enum status drained = drain(recorder, policy, now, &inner);
     if (drained == STATUS_OK) {
