@@ -341,8 +341,8 @@ static bool refusal_counts(const struct passage *passage, const struct verdict *
     if (passage->question->refused == REFUSED_BY_DOOR) {
         return false; /* the door has counted it */
     }
-    if (passage->judgement.kind == KIND_STRANGER ? passage->usage.client.blocked
-                                                 : passage->usage.identity.blocked) {
+    if (passage->judgement.identified ? passage->usage.identity.blocked
+                                      : passage->usage.client.blocked) {
         return false; /* whoever keeps trying would renew his block */
     }
     if (verdict->action == ACTION_PASS) {

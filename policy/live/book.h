@@ -55,7 +55,7 @@ void book_free(struct book *book);
  * refusal is charged to limits on refusals when it is ours of address, sender, helo, relay or trap,
  * or the MTA's own: but not what a stranger with the null sender meets at the MTA or a trap (the
  * bounces of mail that somebody forged in our name), not what a block or a limit has said, and
- * nothing that a stranger or a login meets while blocked, at the door or before the check block. A
+ * nothing that a client or a login meets while blocked, at the door or before the check block. A
  * permission that cannot be recorded is not given; a refusal is, without a number. Where the check
  * rate is only observed, all counts are of a second kind, which never blocks anybody. What the door
  * has refused is neither recorded nor counted again, what it permits is recorded by the milter.
