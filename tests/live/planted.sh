@@ -71,7 +71,7 @@ planted counting $book 's/ passage->judgement.sender->kind == ADDRESS_NULL;/ fal
 planted counting "policy/core/decide.c policy/core/policy_limit.c" \
     's/judgement->identified && usage->identity.blocked/judgement->identified \&\& (usage->identity.blocked || usage->client.blocked)/; s/subjects->counted\[SUBJECT_CLIENT\] = kind == KIND_STRANGER \|\| kind == KIND_CLIENT_HOST/subjects->counted[SUBJECT_CLIENT] = true/' \
     'a block of the client is none of the login, in two places'
-planted counting $book 's/: passage->usage.identity.blocked\)/: passage->usage.identity.blocked) if (false)/' 'who keeps trying renews no block'
+planted counting $book 's/: passage->usage.client.blocked\)/: passage->usage.client.blocked) if (false)/' 'who keeps trying renews no block'
 planted kill $book '/^void book_restore_record/,/^}/ s/ledger_charge\(book->ledger, &key, text/if (false) ledger_charge(book->ledger, \&key, text/' \
     'charges come back from the records'
 planted kill $book '/^void book_restore_record/,/^}/ s/one->amount, one->at, time, number\);/2 * one->amount, one->at, time, number);/' \
