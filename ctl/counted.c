@@ -138,7 +138,8 @@ static void find_limits(struct reading *reading, const struct facts *facts)
             .group = rate == MODE_OBSERVE ? ~limit->group : limit->group,
             .seconds = limit->seconds,
         };
-        subject_text(&counted->subjects, limit->subject, reading->subject[i]);
+        subject_text(&counted->subjects, policy_counts_for(judgement.kind, limit),
+                     reading->subject[i]);
     }
 }
 

@@ -357,6 +357,14 @@ void policy_limits_of(const struct policy *policy, const struct subjects *subjec
     }
 }
 
+enum subject policy_counts_for(enum sender_kind kind, const struct limit *limit)
+{
+    return kind == KIND_WINDOW && limit->subject == SUBJECT_IDENTITY &&
+                   limit->counts == COUNTS_REFUSALS
+               ? SUBJECT_WINDOW
+               : limit->subject;
+}
+
 bool policy_limit_named(const struct policy *policy, uint64_t group, uint64_t allowed,
                         struct limit *limit, const char **name)
 {

@@ -59,6 +59,10 @@ void policy_limits_of(const struct policy *policy, const struct subjects *subjec
 bool policy_window_limited(const struct policy *policy, const struct ip *client,
                            const struct text *login, const struct address *sender);
 
+/* Whose count it is: what is refused behind a login window is not held against the login, which
+ * nobody has used there, but against the window. */
+enum subject policy_counts_for(enum sender_kind kind, const struct limit *limit);
+
 /* Which limit a group counts for: a row that has it, with this `allowed` if
  * there is one, and the rule's name (the policy's).
  * False: no row has it. */

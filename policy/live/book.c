@@ -187,15 +187,6 @@ struct passage {
     struct block block;
 };
 
-/* Whose count it is: what is refused by a login window is not held against the login. */
-static enum subject counts_for(const struct passage *passage, const struct limit *limit)
-{
-    return passage->judgement.kind == KIND_WINDOW && limit->subject == SUBJECT_IDENTITY &&
-                   limit->counts == COUNTS_REFUSALS
-               ? SUBJECT_WINDOW
-               : limit->subject;
-}
-
 /* Which limits there are, and their keys: under the lock, since a state directory that comes late
  * brings another key for the hashes. */
 static void find_limits(struct passage *passage)
@@ -216,8 +207,9 @@ static void find_limits(struct passage *passage)
     for (size_t i = 0; i < usage->limits; i++) {
         const struct limit *limit = &usage->limit[i].limit;
         uint64_t group = passage->shadow ? ~limit->group : limit->group;
-        passage->key[i] = key_of(passage->book, group, limit->seconds,
-                                 passage->hashes.subject[counts_for(passage, limit)]);
+        passage->key[i] =
+            key_of(passage->book, group, limit->seconds,
+                   passage->hashes.subject[policy_counts_for(passage->judgement.kind, limit)]);
     }
 }
 
@@ -372,7 +364,8 @@ static void charge_refusal(struct passage *passage)
         if (use->limit.counts != COUNTS_REFUSALS) {
             continue;
         }
-        charge(passage, &passage->key[i], counts_for(passage, &use->limit), use->limit.allowed);
+        charge(passage, &passage->key[i], policy_counts_for(passage->judgement.kind, &use->limit),
+               use->limit.allowed);
         if (use->count + 1 > use->limit.allowed && !passage->shadow) {
             static const enum reason reasons[] = {REASON_RATE_CLIENT, REASON_RATE_IDENTITY};
             block(passage, use->limit.subject, false, use->limit.block_for, use->limit.rule,
@@ -1114,12 +1107,23 @@ struct windows *book_windows(struct book *book)
     return book->windows;
 }
 
+static void add_reset(const struct book *book, struct decision *reset, struct charge *charges,
+                      uint64_t group, uint32_t seconds, enum subject subject,
+                      const struct hashes *hashes)
+{
+    struct ledger_key key = key_of(book, group, seconds, hashes->subject[subject]);
+
+    charges[reset->charges++] = (struct charge){key.hash,    key.group, reset->steady,         0,
+                                                key.seconds, 0,         (unsigned char)subject};
+}
+
 enum status book_reset(struct book *book, const struct policy *policy, const char *subject,
                        struct moment now, size_t *counts, struct why *why)
 {
     struct subjects subjects;
     struct limit limits[LIMITS_MOST];
     struct charge charges[DECISION_CHARGES];
+    struct hashes hashes;
     char text[SUBJECT_TEXT];
     struct decision reset;
     bool relay = false;
@@ -1134,7 +1138,8 @@ enum status book_reset(struct book *book, const struct policy *policy, const cha
         return why_set(why, STATUS_BAD, "%.100s: has no counts; write client:IP or identity:NAME",
                        subject);
     }
-    enum subject kind = subjects.counted[SUBJECT_IDENTITY] ? SUBJECT_IDENTITY : SUBJECT_CLIENT;
+    bool client = subjects.counted[SUBJECT_CLIENT];
+    subjects.counted[SUBJECT_WINDOW] = client; /* what it sends by login windows, too */
     size_t count = policy_limits(policy, &subjects, limits);
     memset(&reset, 0, sizeof reset);
     reset.kind = RECORD_RESET;
@@ -1143,17 +1148,13 @@ enum status book_reset(struct book *book, const struct policy *policy, const cha
     reset.lifted = text_from(text);
     lock(book);
     reset.steady = clock_at(book, now);
-    uint64_t hash = hash_subject(book, &subjects, kind);
+    hash_subjects(book, &subjects, &hashes);
     for (size_t i = 0; i < count && reset.charges + 1 < DECISION_CHARGES; i++) {
-        struct ledger_key key = key_of(book, limits[i].group, limits[i].seconds, hash);
-        charges[reset.charges++] = (struct charge){key.hash,    key.group, reset.steady,       0,
-                                                   key.seconds, 0,         (unsigned char)kind};
+        add_reset(book, &reset, charges, limits[i].group, limits[i].seconds, limits[i].subject,
+                  &hashes);
     }
-    if (kind == SUBJECT_IDENTITY) {
-        struct ledger_key key = key_of(book, TRAP_GROUP, TRAP_SECONDS, hash);
-        charges[reset.charges++] = (struct charge){key.hash,    key.group, reset.steady,       0,
-                                                   key.seconds, 0,         (unsigned char)kind};
-    }
+    add_reset(book, &reset, charges, TRAP_GROUP, TRAP_SECONDS,
+              client ? SUBJECT_WINDOW : SUBJECT_IDENTITY, &hashes);
     if (append(book, &reset, true, &record)) {
         for (size_t i = 0; i < reset.charges; i++) {
             struct ledger_key key = {charges[i].hash, charges[i].group, charges[i].seconds};

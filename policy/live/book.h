@@ -133,7 +133,8 @@ bool book_lift(struct book *book, uint64_t key);
 /* The login windows, which have a lock of their own; their clock is book_clock. */
 struct windows *book_windows(struct book *book);
 
-/* Sets the counts of a subject to nothing. STATUS_BUSY: cannot be recorded now. */
+/* Sets the counts of a subject to nothing; of a client those of its login windows too. STATUS_BUSY:
+ * cannot be recorded now. */
 enum status book_reset(struct book *book, const struct policy *policy, const char *subject,
                        struct moment now, size_t *counts, struct why *why);
 

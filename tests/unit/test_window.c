@@ -273,6 +273,13 @@ static void its_own_limit(void **state)
                            "<friend@far.example>")
                          .verdict.reason,
                      REASON_PASS_IDENTITY);
+    /* a reset of the client is one of its windows */
+    struct why why;
+    size_t counts = 0;
+    assert_int_equal(
+        book_reset(desk.book, desk.policy, "client:203.0.113.9", desk.now, &counts, &why),
+        STATUS_OK);
+    assert_int_equal(relay(&desk, POST_MILTER), REASON_PASS_LOGIN_WINDOW);
     desk_close(&desk);
 }
 
