@@ -288,13 +288,6 @@ static void json_text(struct jsonl *to, const char *name, const char *text)
     }
 }
 
-static struct kept_text kept(struct text text)
-{
-    size_t size = text.size < SHOWN ? text.size : SHOWN;
-
-    return (struct kept_text){{text.bytes, size}, (uint32_t)text.size};
-}
-
 /* Who has logged in, or whose login window it is. */
 static struct text login_of(const struct facts *facts, const struct judged *judged)
 {
@@ -306,28 +299,17 @@ static struct text login_of(const struct facts *facts, const struct judged *judg
 static void json_decision(const char *session, const char *queue, const struct facts *facts,
                           const struct judged *judged, bool mta_refused, int priority)
 {
+    struct facts told = *facts;
     struct decision decision;
     char at[STAMP_TEXT];
     struct line line;
     struct jsonl to;
 
-    memset(&decision, 0, sizeof decision);
+    told.login = login_of(facts, judged);
+    decision_begin(&decision, &told, SHOWN);
     decision.number = judged->number;
     decision.generation = judged->generation;
-    decision.post = facts->post;
-    decision.client_known = facts->client_known;
-    decision.listener_known = facts->listener_known;
-    decision.submission = facts->submission;
-    decision.not_for_mta = facts->not_for_mta;
     decision.mta_refused = mta_refused;
-    decision.client = facts->client;
-    decision.listener = facts->listener;
-    decision.client_name = kept(facts->client_name);
-    decision.helo = kept(facts->helo);
-    decision.host = kept(facts->host);
-    decision.login = kept(login_of(facts, judged));
-    decision.sender = kept(facts->sender);
-    decision.recipient = kept(facts->recipient);
     decision.session = (struct text){session, strnlen(session, DECISION_ID)};
     decision.queue = (struct text){queue, strnlen(queue, DECISION_ID)};
     decision.verdict = judged->verdict;

@@ -178,6 +178,31 @@ static bool charge_sound(const struct charge *charge)
            charge->subject < SUBJECT_COUNT;
 }
 
+static struct kept_text kept(struct text text, size_t most)
+{
+    return (struct kept_text){{text.bytes, text.size < most ? text.size : most},
+                              text.size < UINT32_MAX ? (uint32_t)text.size : UINT32_MAX};
+}
+
+void decision_begin(struct decision *decision, const struct facts *facts, size_t most)
+{
+    memset(decision, 0, sizeof *decision);
+    decision->kind = RECORD_DECISION;
+    decision->post = facts->post;
+    decision->client_known = facts->client_known;
+    decision->listener_known = facts->listener_known;
+    decision->submission = facts->submission;
+    decision->not_for_mta = facts->not_for_mta;
+    decision->client = facts->client;
+    decision->listener = facts->listener;
+    decision->client_name = kept(facts->client_name, most);
+    decision->helo = kept(facts->helo, most);
+    decision->host = kept(facts->host, most);
+    decision->login = kept(facts->login, most);
+    decision->sender = kept(facts->sender, most);
+    decision->recipient = kept(facts->recipient, most);
+}
+
 size_t decision_write(const struct decision *decision, unsigned char to[DECISION_RECORD])
 {
     const unsigned char *base = (const unsigned char *)decision;

@@ -85,6 +85,10 @@ struct decision {
     struct text lifted; /* the subject, as the administrator said it, canonical */
 };
 
+/* Zeroes it (a RECORD_DECISION) and fills in what the facts say, each text cut to `most` octets;
+ * borrows from them. */
+void decision_begin(struct decision *decision, const struct facts *facts, size_t most);
+
 /* Writes a record; returns its size, at most DECISION_RECORD; 0 if it cannot be written (more than
  * DECISION_CHARGES charges or DECISION_NUMBERS numbers, a value that is none of its enum's, a
  * charge with impossible seconds). Texts are cut as said above. What was written can be read. */

@@ -519,26 +519,12 @@ static bool write_decision(struct passage *passage, const struct judged *judged,
     bool needed[SUBJECT_COUNT] = {false};
     struct decision decision;
 
-    memset(&decision, 0, sizeof decision);
-    decision.kind = RECORD_DECISION;
+    decision_begin(&decision, facts, SIZE_MAX);
     decision.wall = passage->now.wall;
     decision.steady = passage->time;
     decision.number = judged->number;
     decision.generation = judged->generation;
-    decision.post = facts->post;
-    decision.client_known = facts->client_known;
-    decision.listener_known = facts->listener_known;
-    decision.submission = facts->submission;
-    decision.not_for_mta = facts->not_for_mta;
     decision.mta_refused = passage->question->refused == REFUSED_BY_MTA;
-    decision.client = facts->client;
-    decision.listener = facts->listener;
-    decision.client_name = (struct kept_text){facts->client_name, 0};
-    decision.helo = (struct kept_text){facts->helo, 0};
-    decision.host = (struct kept_text){facts->host, 0};
-    decision.login = (struct kept_text){facts->login, 0};
-    decision.sender = (struct kept_text){facts->sender, 0};
-    decision.recipient = (struct kept_text){facts->recipient, 0};
     decision.session = text_from(passage->question->session);
     decision.queue = text_from(passage->question->queue);
     decision.verdict = *verdict;
