@@ -216,22 +216,28 @@ static bool open_window(struct windows *windows, struct statedb *state, const st
     window.opened = now.wall;
     window.until = now.wall + seconds * 1000;
     window.until_steady = clock + seconds * 1000;
-    /* first on disk: what is open can be seen there */
+    /* in memory first: a row of what was not opened would open it after a restart */
+    pthread_mutex_lock(&windows->lock);
+    bool put = windowlist_put(windows->list, &window);
+    pthread_mutex_unlock(&windows->lock);
+    if (!put) {
+        why_set(why, STATUS_BROKEN, "%.60s: no memory for a window", request->subject);
+        return false;
+    }
     status = statedb_begin(state, why);
     if (status == STATUS_OK) {
         status = statedb_put_window(state, &window, why);
     }
     if (statedb_finish(state, status, why) != STATUS_OK) {
+        pthread_mutex_lock(&windows->lock);
+        windowlist_remove(windows->list, client);
+        pthread_mutex_unlock(&windows->lock);
         return false;
     }
-    pthread_mutex_lock(&windows->lock);
-    bool put = windowlist_put(windows->list, &window);
-    pthread_mutex_unlock(&windows->lock);
     ip_text(client, text);
     printable_copy(shown, sizeof shown, window.login, strlen(window.login), 100);
-    why_set(why, STATUS_OK, put ? "%s: may relay as %s for %" PRId64 " seconds" : "%s: no memory",
-            text, shown, seconds);
-    return put;
+    why_set(why, STATUS_OK, "%s: may relay as %s for %" PRId64 " seconds", text, shown, seconds);
+    return true;
 }
 
 static bool close_window(struct windows *windows, struct statedb *state, int64_t clock,

@@ -5,6 +5,7 @@
 
 #include <dirent.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "live/book.h"
@@ -99,6 +100,24 @@ static inline void desk_close(struct desk *desk)
     snprintf(path, sizeof path, "%s/journal", desk->folder);
     rmdir(path);
     rmdir(desk->folder);
+}
+
+/* What is known of one recipient; borrows the texts. */
+static inline struct facts desk_facts(enum post post, const char *client, const char *login,
+                                      const char *sender, const char *recipient)
+{
+    struct facts facts = {
+        .post = post,
+        .client_name = {"", 0},
+        .helo = {"client.invalid", 14},
+        .host = {"mail.example.jp", 15},
+        .login = {login, strlen(login)},
+        .sender = {sender, strlen(sender)},
+        .recipient = {recipient, strlen(recipient)},
+    };
+
+    facts.client_known = ip_parse(client, &facts.client);
+    return facts;
 }
 
 #endif

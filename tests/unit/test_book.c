@@ -20,20 +20,11 @@
 static struct judged ask_one(struct desk *desk, struct message *message, const char *client,
                              const char *login, const char *sender, const char *recipient)
 {
-    struct facts facts = {
-        .post = POST_MILTER,
-        .client_name = {"", 0},
-        .helo = {"client.invalid", 14},
-        .host = {"mail.example.jp", 15},
-        .login = {login, strlen(login)},
-        .sender = {sender, strlen(sender)},
-        .recipient = {recipient, strlen(recipient)},
-    };
+    struct facts facts = desk_facts(POST_MILTER, client, login, sender, recipient);
     struct question question = {&facts, "session", "", REFUSED_BY_NOBODY, 0};
     struct hold hold = {desk->policy, 1, NULL};
     struct judged judged;
 
-    facts.client_known = ip_parse(client, &facts.client);
     book_judge(desk->book, &hold, &question, message, desk->now, &judged);
     return judged;
 }
@@ -725,14 +716,7 @@ struct letter {
 static void letter_begin(struct letter *letter, const char *client)
 {
     memset(letter, 0, sizeof *letter);
-    letter->facts = (struct facts){.post = POST_MILTER,
-                                   .client_name = {"", 0},
-                                   .helo = {"client.invalid", 14},
-                                   .host = {"mail.example.jp", 15},
-                                   .login = {"", 0},
-                                   .sender = {"<a@far.example>", 15},
-                                   .recipient = {"", 0}};
-    letter->facts.client_known = ip_parse(client, &letter->facts.client);
+    letter->facts = desk_facts(POST_MILTER, client, "", "<a@far.example>", "");
     assert_int_equal(message_begin(&letter->message, "<a@far.example>", 15, 10), STATUS_OK);
 }
 

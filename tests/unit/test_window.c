@@ -132,21 +132,12 @@ static void pass_time(struct desk *desk, int64_t ms)
 static struct judged judge(struct desk *desk, enum post post, const char *client, const char *login,
                            const char *sender, const char *recipient)
 {
-    struct facts facts = {
-        .post = post,
-        .client_name = {"", 0},
-        .helo = {"client.invalid", 14},
-        .host = {"mail.example.jp", 15},
-        .login = {login, strlen(login)},
-        .sender = {sender, strlen(sender)},
-        .recipient = {recipient, strlen(recipient)},
-    };
+    struct facts facts = desk_facts(post, client, login, sender, recipient);
     struct question question = {&facts, "session", "", REFUSED_BY_NOBODY, 0};
     struct hold hold = {desk->policy, 1, NULL};
     struct message message;
     struct judged judged;
 
-    facts.client_known = ip_parse(client, &facts.client);
     memset(&message, 0, sizeof message);
     assert_int_equal(message_begin(&message, sender, strlen(sender), 10), STATUS_OK);
     book_judge(desk->book, &hold, &question, post == POST_MILTER ? &message : NULL, desk->now,
