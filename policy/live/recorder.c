@@ -84,8 +84,7 @@ struct recorder {
     uint64_t drained;                    /* records up to this one are in state.db, */
     uint64_t counted;                    /* those up to this one in its counters too */
     uint64_t released;                   /* and these the journal has let go */
-    uint64_t turned;                     /* the record that says nothing, in a new segment, */
-    int64_t turned_at;                   /* and when it was written; steady */
+    uint64_t turned;                     /* the last record that says nothing, in a new segment */
     bool counting;                       /* a snapshot of the counters is under way: */
     uint64_t counting_last;              /* the last record when it began, */
     size_t counting_at;                  /* and how far it is */
@@ -213,6 +212,20 @@ static void mark_record(struct recorder *recorder, uint64_t record, int64_t time
     recorder->mark[recorder->newest].record = record;
 }
 
+/* How old the oldest record is that stands behind the last turn. */
+static int64_t age_behind_turn(const struct recorder *recorder, int64_t time)
+{
+    int64_t oldest = time;
+
+    for (size_t i = 0; i < MARKS; i++) {
+        const struct mark *mark = &recorder->mark[i];
+        if (mark->record > recorder->turned && mark->time < oldest) {
+            oldest = mark->time;
+        }
+    }
+    return time - oldest;
+}
+
 /* The newest record that is older than KEPT_MS; 0 if there is none. */
 static uint64_t old_record(const struct recorder *recorder, int64_t time)
 {
@@ -232,6 +245,9 @@ static void take_record(void *context, const struct decision *decision, uint64_t
     struct restoring *restoring = context;
 
     mark_record(restoring->recorder, number, decision->steady);
+    if (decision->kind == RECORD_END && decision->numbers == 0 && decision->charges == 0) {
+        restoring->recorder->turned = number;
+    }
     book_restore_record(restoring->recorder->book, decision, number, restoring->blocks_record,
                         restoring->now);
 }
@@ -968,7 +984,7 @@ enum status recorder_open(const char *folder, const char *state_path, struct boo
     recorder->context = context;
     recorder->difference = now.wall - now.steady;
     recorder->most = (size_t)setting_kind(SETTING_RING_SIZE)->number;
-    recorder->counting_since = recorder->turned_at = now.steady;
+    recorder->counting_since = now.steady;
     status = take_key(folder, book, why);
     if (status == STATUS_OK) {
         status = restore(recorder, folder, &restoring, why);
@@ -1004,9 +1020,9 @@ static enum status release(struct recorder *recorder, struct moment now, struct 
     int64_t time = book_clock(recorder->book, now);
 
     mark_record(recorder, last, time);
-    if (last > recorder->turned && now.steady - recorder->turned_at >= TURN_MS) {
-        recorder->turned = book_turn(recorder->book, now);
-        recorder->turned_at = now.steady;
+    if (age_behind_turn(recorder, time) >= TURN_MS) {
+        uint64_t turned = book_turn(recorder->book, now);
+        recorder->turned = turned > 0 ? turned : recorder->turned;
     }
     if (journal_waiting(recorder->journal) > recorder->most && last > recorder->most) {
         release = last - recorder->most;
