@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "core/reply.h"
+#include "interpose.h"
 #include "live/moment.h"
 #include "log.h"
 #include "session.h"
@@ -24,7 +25,6 @@
 static struct engine *_Atomic the_engine;
 static atomic_uint in_flight; /* callbacks that are using the engine */
 static atomic_bool stopping;
-static atomic_bool refusing;        /* connections */
 static atomic_uint sessions;        /* that have said where their client comes from */
 static char probe_name[PROBE_NAME]; /* "" = there are no probes; set before the first session */
 
@@ -71,35 +71,6 @@ static const char *macro(SMFICTX *context, const char *name)
 
     memcpy(copy, name, size + 1);
     return smfi_getsymval(context, copy);
-}
-
-/* libmilter starts a thread that waits for SIGHUP, SIGTERM and SIGINT by sigwait() and ends the
- * filter at each of them, SIGHUP too; whether it or the main thread gets one is the kernel's
- * choice. This definition takes the place of the C library's for the whole program: that thread
- * never takes a signal. */
-int sigwait(const sigset_t *restrict signals, int *restrict number)
-{
-    (void)signals;
-    (void)number;
-    for (;;) {
-        pause();
-    }
-}
-
-/* libmilter's listener takes connections by this definition as well: while sessions come to their
- * end it takes no more of them, and who connects meanwhile waits for the next process where the
- * socket outlives this one (fd:N). smfi_stop cannot do it: it leaves running sessions unanswered.
- * At EINTR the listener tries again without counting it as a failure. */
-int accept4(int listener, struct sockaddr *restrict address, socklen_t *restrict size, int flags);
-int accept(int listener, struct sockaddr *restrict address, socklen_t *restrict size)
-{
-    if (atomic_load(&refusing)) {
-        struct timespec pause_time = {0, 10000000};
-        nanosleep(&pause_time, NULL);
-        errno = EINTR;
-        return -1;
-    }
-    return accept4(listener, address, size, SOCK_CLOEXEC);
 }
 
 static sfsistat on_negotiate(SMFICTX *context, unsigned long actions, unsigned long steps,
@@ -429,7 +400,7 @@ void callbacks_finish(int64_t milliseconds)
     struct timespec pause_time = {0, 1000000};
     int64_t begin = moment_now().steady, waited;
 
-    atomic_store(&refusing, true);
+    interpose_refuse(true);
     /* A connection that was taken just now has not said anything yet. */
     while ((waited = moment_now().steady - begin) < milliseconds &&
            (waited < NEWCOMER_MS || atomic_load(&sessions) > 0)) {

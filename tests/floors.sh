@@ -32,7 +32,7 @@ floor()
     live/recorder) echo 22 ;;
     live/keeper) echo 23 ;;
     live/engine) echo 24 ;;
-    log | listen | notify | session | ctl) echo 30 ;;
+    log | listen | notify | session | interpose | ctl) echo 30 ;;
     permit | callbacks | probe | counted) echo 31 ;;
     watch) echo 32 ;;
     *) echo 99 ;;
