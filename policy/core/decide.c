@@ -260,39 +260,52 @@ static const struct {
     check_function *ask;
     bool at_door;    /* the permit door asks it too */
     bool may_exempt; /* an exemption row may spare a client this check */
+    bool counted;    /* it looks at the usage */
 } order[CHECK_COUNT] = {
-    [CHECK_ADDRESS] = {check_address, true, false},
-    [CHECK_BLOCK] = {check_block, false, true},
-    [CHECK_LISTED] = {check_listed, false, true},
-    [CHECK_IDENTITY] = {check_identity, true, false},
-    [CHECK_SENDER] = {check_sender, false, true},
-    [CHECK_NULL_SENDER] = {check_null_sender, false, false},
-    [CHECK_HELO] = {check_helo, false, true},
-    [CHECK_RELAY] = {check_relay, true, false},
-    [CHECK_TRAP] = {check_trap, false, true},
-    [CHECK_GATEWAY] = {check_gateway, false, false},
-    [CHECK_RATE] = {check_rate, false, true},
+    [CHECK_ADDRESS] = {check_address, true, false, false},
+    [CHECK_BLOCK] = {check_block, false, true, true},
+    [CHECK_LISTED] = {check_listed, false, true, false},
+    [CHECK_IDENTITY] = {check_identity, true, false, false},
+    [CHECK_SENDER] = {check_sender, false, true, false},
+    [CHECK_NULL_SENDER] = {check_null_sender, false, false, false},
+    [CHECK_HELO] = {check_helo, false, true, false},
+    [CHECK_RELAY] = {check_relay, true, false, true},
+    [CHECK_TRAP] = {check_trap, false, true, false},
+    [CHECK_GATEWAY] = {check_gateway, false, false, true},
+    [CHECK_RATE] = {check_rate, false, true, true},
 };
+
+/* Who is somewhere else than in the milter's conversation has no modes. */
+static enum check_mode mode_of(const struct judgement *judgement, enum check check)
+{
+    return judgement->facts->post == POST_MILTER ? policy_check_mode(judgement->policy, check, NULL)
+                                                 : MODE_ENFORCE;
+}
+
+static bool is_asked(const struct judgement *judgement, enum check check)
+{
+    return judgement->facts->post != POST_DOOR || order[check].at_door;
+}
 
 /* Asks one check; true if it ended the judgement. */
 static bool ask(const struct judgement *judgement, enum check check, struct verdict *verdict)
 {
     struct trail_step *step = &verdict->trail[check];
-    enum post post = judgement->facts->post;
-    enum check_mode mode = MODE_ENFORCE;
+    enum check_mode mode = mode_of(judgement, check);
 
-    if (post == POST_DOOR && !order[check].at_door) {
+    if (!is_asked(judgement, check)) {
         return false;
-    }
-    if (post == POST_MILTER) {
-        mode = policy_check_mode(judgement->policy, check, NULL);
     }
     if (mode == MODE_OFF) {
         step->vote = VOTE_OFF;
         return false;
     }
-    step->vote = VOTE_NO_OPINION;
-    order[check].ask(judgement, step);
+    if (order[check].counted) {
+        step->vote = VOTE_NO_OPINION;
+        order[check].ask(judgement, step);
+    } else {
+        *step = judgement->said[check];
+    }
     if (step->vote == VOTE_NO_OPINION) {
         return false;
     }
@@ -375,6 +388,22 @@ void decide_nothing(enum reason reason, struct verdict *verdict)
     verdict->check = CHECK_NONE;
 }
 
+/* What the checks say that nothing counted concerns: whoever holds a lock over judgement_end holds
+ * it the shorter. */
+static void ask_uncounted(struct judgement *judgement)
+{
+    for (unsigned check = 0; check < CHECK_COUNT && !judgement->facts->submission; check++) {
+        struct trail_step *step = &judgement->said[check];
+        if (order[check].counted || !is_asked(judgement, (enum check)check) ||
+            mode_of(judgement, (enum check)check) == MODE_OFF) {
+            continue;
+        }
+        memset(step, 0, sizeof *step);
+        step->vote = VOTE_NO_OPINION;
+        order[check].ask(judgement, step);
+    }
+}
+
 void judgement_begin(const struct policy *policy, const struct facts *facts,
                      struct judgement *judgement)
 {
@@ -419,6 +448,7 @@ void judgement_begin(const struct policy *policy, const struct facts *facts,
                       : judgement->client_host ? KIND_CLIENT_HOST
                       : judgement->window      ? KIND_WINDOW
                                                : KIND_STRANGER;
+    ask_uncounted(judgement);
     judgement->out_of_memory = errno == ENOMEM;
     errno = kept;
 }

@@ -8,7 +8,8 @@
 #include "core/usage.h"
 #include "core/verdict.h"
 
-/* The first half: what the facts mean under a policy, before anything that is counted. */
+/* The first half: what the facts mean under a policy, and what those checks say of them that look
+ * at nothing counted. */
 struct judgement {
     const struct policy *policy;
     const struct facts *facts;
@@ -27,6 +28,8 @@ struct judgement {
     struct rule client_host_rule;
     struct identity identity;
     struct address parsed[2]; /* where the facts bring none */
+    struct trail_step
+        said[CHECK_COUNT]; /* by the checks that look at nothing counted, where asked */
 };
 
 /* Reads the facts; judgement borrows them and must stay where it is. Looks only at its arguments,

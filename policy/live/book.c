@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 #include <sodium.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,27 +24,60 @@ enum {
 /* The count of a login's messages to traps: no rule of rate_limit has it. */
 #define TRAP_GROUP UINT64_C(0x7472617073)
 
+/* The key of all hashes. Whoever has read the pointer may use it without the lock: what comes in
+ * its place leaves it where it is. */
+struct hash_key {
+    unsigned char bytes[crypto_shorthash_KEYBYTES];
+    struct hash_key *before; /* used until this one came */
+};
+
 struct book {
     pthread_mutex_t lock;
+    struct hash_key *_Atomic hash_key; /* changed under the lock */
     struct sequence *sequence;
     struct ledger *ledger;
     struct blocklist *blocks;
     struct windows *windows;
     struct gateway *gateway;
-    struct journal *journal; /* NULL: nothing can be recorded yet */
-    int64_t offset;          /* ledger's clock less steady clock */
-    unsigned char key[crypto_shorthash_KEYBYTES];
+    struct journal *journal;               /* NULL: nothing can be recorded yet */
+    int64_t offset;                        /* ledger's clock less steady clock */
+    unsigned char record[DECISION_RECORD]; /* the one that is written now; not on the stack: what a
+                                              thread of libmilter has used of it is given back at
+                                              its end and comes again page by page */
 };
+
+static struct hash_key *hash_key_new(const unsigned char bytes[crypto_shorthash_KEYBYTES])
+{
+    struct hash_key *key = malloc(sizeof *key);
+
+    if (key != NULL) {
+        memcpy(key->bytes, bytes, sizeof key->bytes);
+        key->before = NULL;
+    }
+    return key;
+}
+
+static void hash_key_free(struct hash_key *key)
+{
+    while (key != NULL) {
+        struct hash_key *before = key->before;
+        free(key);
+        key = before;
+    }
+}
 
 struct book *book_new(struct sequence *sequence, size_t keys_most)
 {
     struct book *book = calloc(1, sizeof *book);
+    unsigned char chosen[crypto_shorthash_KEYBYTES];
     uint64_t seed = 0;
 
     if (book == NULL) {
         return NULL;
     }
-    randombytes_buf(book->key, sizeof book->key);
+    randombytes_buf(chosen, sizeof chosen);
+    struct hash_key *key = hash_key_new(chosen);
+    atomic_store(&book->hash_key, key);
     randombytes_buf(&seed, sizeof seed);
     book->sequence = sequence;
     book->ledger = ledger_new(keys_most, seed);
@@ -51,7 +85,8 @@ struct book *book_new(struct sequence *sequence, size_t keys_most)
     book->windows = windows_new();
     book->gateway = gateway_new(GATEWAYS_MOST);
     if (book->ledger == NULL || book->blocks == NULL || book->windows == NULL ||
-        book->gateway == NULL || pthread_mutex_init(&book->lock, NULL) != 0) {
+        book->gateway == NULL || key == NULL || pthread_mutex_init(&book->lock, NULL) != 0) {
+        hash_key_free(key);
         ledger_free(book->ledger);
         blocklist_free(book->blocks);
         windows_free(book->windows);
@@ -69,6 +104,7 @@ void book_free(struct book *book)
         blocklist_free(book->blocks);
         windows_free(book->windows);
         gateway_free(book->gateway);
+        hash_key_free(atomic_load(&book->hash_key));
         pthread_mutex_destroy(&book->lock);
         free(book);
     }
@@ -93,22 +129,23 @@ static int64_t clock_at(const struct book *book, struct moment now)
 
 /* -- keys ----------------------------------------------------------------------------------- */
 
-/* Keyed hashes of the subjects, made once a recipient. */
+/* Keyed hashes of the subjects and of their blocks, made once a recipient; 0 = there is none. */
 struct hashes {
     uint64_t subject[SUBJECT_COUNT];
+    uint64_t client_block, relay_block, identity_block;
 };
 
-static uint64_t hash_of(const struct book *book, const void *bytes, size_t size)
+static uint64_t hash_of(const struct hash_key *key, const void *bytes, size_t size)
 {
     unsigned char out[crypto_shorthash_BYTES];
     uint64_t hash;
 
-    crypto_shorthash(out, bytes, size, book->key);
+    crypto_shorthash(out, bytes, size, key->bytes);
     memcpy(&hash, out, sizeof hash);
     return hash != 0 ? hash : 1;
 }
 
-static uint64_t hash_subject(const struct book *book, const struct subjects *subjects,
+static uint64_t hash_subject(const struct hash_key *key, const struct subjects *subjects,
                              enum subject subject)
 {
     unsigned char bytes[ADDRESS_FORM_ROOM + 2] = {(unsigned char)subject};
@@ -132,37 +169,44 @@ static uint64_t hash_subject(const struct book *book, const struct subjects *sub
     default:
         break;
     }
-    return hash_of(book, bytes, size);
+    return hash_of(key, bytes, size);
 }
 
-static void hash_subjects(const struct book *book, const struct subjects *subjects,
+static struct ledger_key key_of(const struct hash_key *key, uint64_t group, uint32_t seconds,
+                                uint64_t subject)
+{
+    uint64_t both[2] = {group, subject};
+
+    return (struct ledger_key){hash_of(key, both, sizeof both), group, seconds};
+}
+
+/* A block's key: of the client's network or the login, or of a client's right to relay. */
+static uint64_t block_key(const struct hash_key *key, uint64_t subject, bool relay)
+{
+    uint64_t both[2] = {relay ? 1 : 0, subject};
+
+    return hash_of(key, both, sizeof both);
+}
+
+static void hash_subjects(const struct hash_key *key, const struct subjects *subjects,
                           struct hashes *hashes)
 {
     memset(hashes, 0, sizeof *hashes);
     for (unsigned s = 0; s < SUBJECT_COUNT; s++) {
         if (subjects->counted[s]) {
-            hashes->subject[s] = hash_subject(book, subjects, (enum subject)s);
+            hashes->subject[s] = hash_subject(key, subjects, (enum subject)s);
         }
     }
     if (subjects->kind == KIND_WINDOW) { /* for blocks, not for counts */
-        hashes->subject[SUBJECT_CLIENT] = hash_subject(book, subjects, SUBJECT_CLIENT);
+        hashes->subject[SUBJECT_CLIENT] = hash_subject(key, subjects, SUBJECT_CLIENT);
     }
-}
-
-static struct ledger_key key_of(const struct book *book, uint64_t group, uint32_t seconds,
-                                uint64_t subject)
-{
-    uint64_t both[2] = {group, subject};
-
-    return (struct ledger_key){hash_of(book, both, sizeof both), group, seconds};
-}
-
-/* A block's key: of the client's network or the login, or of a client's right to relay. */
-static uint64_t block_key(const struct book *book, uint64_t subject, bool relay)
-{
-    uint64_t both[2] = {relay ? 1 : 0, subject};
-
-    return hash_of(book, both, sizeof both);
+    if (hashes->subject[SUBJECT_CLIENT] != 0) {
+        hashes->client_block = block_key(key, hashes->subject[SUBJECT_CLIENT], false);
+        hashes->relay_block = block_key(key, hashes->subject[SUBJECT_CLIENT], true);
+    }
+    if (hashes->subject[SUBJECT_IDENTITY] != 0) {
+        hashes->identity_block = block_key(key, hashes->subject[SUBJECT_IDENTITY], false);
+    }
 }
 
 /* -- what is counted against a recipient ---------------------------------------------------- */
@@ -177,6 +221,7 @@ struct passage {
     int64_t time; /* the ledger's */
     struct judgement judgement;
     struct subjects subjects;
+    const struct hash_key *hash_key; /* of the hashes and keys */
     struct hashes hashes;
     struct usage usage;
     struct ledger_key key[LIMITS_MOST]; /* of the usage's limits */
@@ -187,8 +232,8 @@ struct passage {
     struct block block;
 };
 
-/* Which limits there are, and their keys: under the lock, since a state directory that comes late
- * brings another key for the hashes. */
+/* Which limits there are, and their keys. Not under the lock, where it would take a tenth of the
+ * time: is_outdated() tells there whether it must be done again. */
 static void find_limits(struct passage *passage)
 {
     const struct facts *facts = passage->question->facts;
@@ -198,7 +243,8 @@ static void find_limits(struct passage *passage)
     memset(usage, 0, offsetof(struct usage, limit));
     policy_subjects(passage->policy, facts, passage->judgement.kind, passage->judgement.sender,
                     &passage->subjects);
-    hash_subjects(passage->book, &passage->subjects, &passage->hashes);
+    passage->hash_key = atomic_load(&passage->book->hash_key);
+    hash_subjects(passage->hash_key, &passage->subjects, &passage->hashes);
     passage->shadow = mode == MODE_OBSERVE;
     if (mode != MODE_OFF) {
         policy_limits_of(passage->policy, &passage->subjects, facts->post, passage->judgement.local,
@@ -208,18 +254,21 @@ static void find_limits(struct passage *passage)
         const struct limit *limit = &usage->limit[i].limit;
         uint64_t group = passage->shadow ? ~limit->group : limit->group;
         passage->key[i] =
-            key_of(passage->book, group, limit->seconds,
+            key_of(passage->hash_key, group, limit->seconds,
                    passage->hashes.subject[policy_counts_for(passage->judgement.kind, limit)]);
     }
 }
 
-static struct blocked find_block(const struct passage *passage, enum subject subject, bool relay)
+/* A state directory that comes late brings another key for the hashes. */
+static bool is_outdated(const struct passage *passage)
 {
-    const struct book *book = passage->book;
-    uint64_t hash = passage->hashes.subject[subject];
+    return passage->hash_key != atomic_load(&passage->book->hash_key);
+}
+
+static struct blocked find_block(const struct passage *passage, uint64_t key)
+{
     const struct block *block =
-        hash != 0 ? blocklist_find(book->blocks, block_key(book, hash, relay), passage->time)
-                  : NULL;
+        key != 0 ? blocklist_find(passage->book->blocks, key, passage->time) : NULL;
 
     return block != NULL ? (struct blocked){true, block->rule}
                          : (struct blocked){false, {TABLE_NONE, 0}};
@@ -244,10 +293,10 @@ static void find_gateway(struct passage *passage)
     }
     organisation_of_helo(facts->helo.bytes, facts->helo.size, helo);
     domain = mailbox ? organisation_of(domain) : "";
-    struct gateway_seen seen =
-        gateway_note(passage->book->gateway, passage->hashes.subject[SUBJECT_CLIENT],
-                     helo[0] != '\0' ? hash_of(passage->book, helo, strlen(helo)) : 0,
-                     mailbox ? hash_of(passage->book, domain, strlen(domain)) : 0, passage->time);
+    struct gateway_seen seen = gateway_note(
+        passage->book->gateway, passage->hashes.subject[SUBJECT_CLIENT],
+        helo[0] != '\0' ? hash_of(passage->hash_key, helo, strlen(helo)) : 0,
+        mailbox ? hash_of(passage->hash_key, domain, strlen(domain)) : 0, passage->time);
     usage->gateway =
         (struct gateway_use){true, seen.helos, seen.senders,
                              (unsigned)policy_number(passage->policy, SETTING_GATEWAY_NAMES)};
@@ -258,9 +307,9 @@ static void find_usage(struct passage *passage)
 {
     struct usage *usage = &passage->usage;
 
-    usage->client = find_block(passage, SUBJECT_CLIENT, false);
-    usage->relay = find_block(passage, SUBJECT_CLIENT, true);
-    usage->identity = find_block(passage, SUBJECT_IDENTITY, false);
+    usage->client = find_block(passage, passage->hashes.client_block);
+    usage->relay = find_block(passage, passage->hashes.relay_block);
+    usage->identity = find_block(passage, passage->hashes.identity_block);
     find_gateway(passage);
     for (size_t i = 0; i < usage->limits; i++) {
         struct limit_use *use = &usage->limit[i];
@@ -297,7 +346,7 @@ static void block(struct passage *passage, enum subject subject, bool relay, int
         subject = SUBJECT_CLIENT;
         relay = true;
     }
-    uint64_t key = block_key(book, passage->hashes.subject[subject], relay);
+    uint64_t key = block_key(passage->hash_key, passage->hashes.subject[subject], relay);
     int64_t longest = policy_number(passage->policy, SETTING_BLOCK_LONGEST);
     unsigned strikes = 1;
 
@@ -402,7 +451,7 @@ static void follow_trap(struct passage *passage, const struct verdict *verdict)
         enum subject subject =
             passage->judgement.kind == KIND_WINDOW ? SUBJECT_WINDOW : SUBJECT_IDENTITY;
         struct ledger_key key =
-            key_of(passage->book, TRAP_GROUP, TRAP_SECONDS, passage->hashes.subject[subject]);
+            key_of(passage->hash_key, TRAP_GROUP, TRAP_SECONDS, passage->hashes.subject[subject]);
         uint64_t before = ledger_count(passage->book->ledger, &key, passage->time);
         charge(passage, &key, subject, TRAP_ALLOWED);
         if (before >= TRAP_ALLOWED) {
@@ -499,14 +548,13 @@ static struct text text_from(const char *text)
 static bool append(struct book *book, const struct decision *decision, bool urgent,
                    uint64_t *record)
 {
-    unsigned char bytes[DECISION_RECORD];
     struct why why;
     size_t size;
 
     *record = 0;
     return book->journal != NULL && journal_ready(book->journal, urgent) &&
-           (size = decision_write(decision, bytes)) > 0 &&
-           journal_append(book->journal, bytes, size, urgent, record, &why) == STATUS_OK;
+           (size = decision_write(decision, book->record)) > 0 &&
+           journal_append(book->journal, book->record, size, urgent, record, &why) == STATUS_OK;
 }
 
 /* Writes the decision down. False: that cannot be done. */
@@ -633,13 +681,14 @@ static void follow_message(struct passage *passage, struct judged *judged)
     }
 }
 
-/* A stranger whose client has a login window is judged as its login. */
-static void take_window(struct passage *passage, struct facts *facts, struct judged *judged)
+/* A stranger whose client has a login window is judged as its login. True if the judgement was
+ * begun again. */
+static bool take_window(struct passage *passage, struct facts *facts, struct judged *judged)
 {
     if (passage->judgement.kind != KIND_STRANGER || !facts->client_known ||
         policy_number(passage->policy, SETTING_LOGIN_WINDOW_SECONDS) == 0 ||
         !windows_find(passage->book->windows, &facts->client, passage->time, judged->window)) {
-        return;
+        return false;
     }
     facts->login = (struct text){judged->window, strlen(judged->window)};
     facts->window = true;
@@ -650,6 +699,7 @@ static void take_window(struct passage *passage, struct facts *facts, struct jud
         judged->window[0] = '\0';
         judgement_begin(passage->policy, facts, &passage->judgement);
     }
+    return true;
 }
 
 /* A refusal would take the mail from a recipient that was promised it, and nobody would hear of it
@@ -704,12 +754,14 @@ void book_judge(struct book *book, const struct hold *hold, const struct questio
         most = allowed < most ? allowed : most;
         judging = message == NULL || message->count < most || facts.submission;
         judgement_begin(hold->policy, &facts, &passage.judgement);
+        find_limits(&passage);
     }
     lock(book);
     passage.time = clock_at(book, now);
     if (judging) {
-        take_window(&passage, &facts, judged);
-        find_limits(&passage);
+        if (take_window(&passage, &facts, judged) || is_outdated(&passage)) {
+            find_limits(&passage);
+        }
         find_usage(&passage);
         judgement_end(&passage.judgement, &passage.usage, &judged->verdict);
         find_consequences(&passage, &judged->verdict);
@@ -863,11 +915,23 @@ int64_t book_clock(struct book *book, struct moment now)
     return time;
 }
 
-void book_set_key(struct book *book, const unsigned char key[16])
+enum status book_set_key(struct book *book, const unsigned char key[16], struct why *why)
 {
+    struct hash_key *made = NULL;
+    enum status status = STATUS_OK;
+
     lock(book);
-    memcpy(book->key, key, sizeof book->key);
+    struct hash_key *before = atomic_load(&book->hash_key);
+    if (memcmp(before->bytes, key, sizeof before->bytes) != 0) {
+        made = hash_key_new(key);
+        status = made != NULL ? STATUS_OK : why_set(why, STATUS_BROKEN, "no memory for a key");
+    }
+    if (made != NULL) {
+        made->before = before;
+        atomic_store(&book->hash_key, made);
+    }
     unlock(book);
+    return status;
 }
 
 enum status book_keys(struct book *book, size_t keys_most, struct why *why)
@@ -1063,10 +1127,9 @@ enum status book_block_key(struct book *book, const struct policy *policy, const
     if (status != STATUS_OK) {
         return status;
     }
-    lock(book);
+    const struct hash_key *key = atomic_load(&book->hash_key);
     enum subject kind = subjects.counted[SUBJECT_IDENTITY] ? SUBJECT_IDENTITY : SUBJECT_CLIENT;
-    block->key = block_key(book, hash_subject(book, &subjects, kind), relay);
-    unlock(book);
+    block->key = block_key(key, hash_subject(key, &subjects, kind), relay);
     memcpy(block->subject, text,
            sizeof text < sizeof block->subject ? sizeof text : sizeof block->subject);
     return STATUS_OK;
@@ -1093,11 +1156,11 @@ struct windows *book_windows(struct book *book)
     return book->windows;
 }
 
-static void add_reset(const struct book *book, struct decision *reset, struct charge *charges,
-                      uint64_t group, uint32_t seconds, enum subject subject,
-                      const struct hashes *hashes)
+static void add_reset(const struct hash_key *hash_key, struct decision *reset,
+                      struct charge *charges, uint64_t group, uint32_t seconds,
+                      enum subject subject, const struct hashes *hashes)
 {
-    struct ledger_key key = key_of(book, group, seconds, hashes->subject[subject]);
+    struct ledger_key key = key_of(hash_key, group, seconds, hashes->subject[subject]);
 
     charges[reset->charges++] = (struct charge){key.hash,    key.group, reset->steady,         0,
                                                 key.seconds, 0,         (unsigned char)subject};
@@ -1134,12 +1197,13 @@ enum status book_reset(struct book *book, const struct policy *policy, const cha
     reset.lifted = text_from(text);
     lock(book);
     reset.steady = clock_at(book, now);
-    hash_subjects(book, &subjects, &hashes);
+    const struct hash_key *hash_key = atomic_load(&book->hash_key);
+    hash_subjects(hash_key, &subjects, &hashes);
     for (size_t i = 0; i < count && reset.charges + 1 < DECISION_CHARGES; i++) {
-        add_reset(book, &reset, charges, limits[i].group, limits[i].seconds, limits[i].subject,
+        add_reset(hash_key, &reset, charges, limits[i].group, limits[i].seconds, limits[i].subject,
                   &hashes);
     }
-    add_reset(book, &reset, charges, TRAP_GROUP, TRAP_SECONDS,
+    add_reset(hash_key, &reset, charges, TRAP_GROUP, TRAP_SECONDS,
               client ? SUBJECT_WINDOW : SUBJECT_IDENTITY, &hashes);
     if (append(book, &reset, true, &record)) {
         for (size_t i = 0; i < reset.charges; i++) {

@@ -87,8 +87,8 @@ void book_set_clock(struct book *book, bool same_boot, int64_t steady_offset, in
 /* Ledger time less steady time; and the ledger's time at a moment. */
 int64_t book_clock_offset(struct book *book);
 int64_t book_clock(struct book *book, struct moment now);
-/* The key of all hashes, 16 octets: made once, kept beside the state. */
-void book_set_key(struct book *book, const unsigned char key[16]);
+/* The key of all hashes, 16 octets: made once, kept beside the state. STATUS_BROKEN: no memory. */
+enum status book_set_key(struct book *book, const unsigned char key[16], struct why *why);
 
 /* Room for so many keys, before anything is counted or put back. STATUS_BROKEN: no memory; it has
  * the room it had. */

@@ -139,10 +139,7 @@ static enum status take_key(const char *folder, struct book *book, struct why *w
         snprintf(line, sizeof line, "%.40s\n", text);
         status = whole_write(path, line, 0600, true, why);
     }
-    if (status == STATUS_OK) {
-        book_set_key(book, key);
-    }
-    return status;
+    return status == STATUS_OK ? book_set_key(book, key, why) : status;
 }
 
 /* -- the records that are there ------------------------------------------------------------- */
