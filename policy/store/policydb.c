@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,10 @@
 
 #include "store/db.h"
 #include "store/schema.h"
+
+/* Rows after which whoever waits for the processor has it: a million rows are a second's work, and
+ * mail goes on meanwhile. */
+enum { YIELD_EVERY = 256 };
 
 struct policydb {
     sqlite3 *memory;
@@ -310,6 +315,7 @@ static void read_table(struct reading *reading, enum table table, struct policy_
     sqlite3_stmt *statement = NULL;
     struct why why;
     char sql[512];
+    size_t rows = 0;
     int count = 0, code;
 
     int used = snprintf(sql, sizeof sql, "SELECT id");
@@ -340,6 +346,9 @@ static void read_table(struct reading *reading, enum table table, struct policy_
         }
         if (status != STATUS_OK) {
             tell_fault(reading, table, id, status, &why);
+        }
+        if (++rows % YIELD_EVERY == 0) {
+            sched_yield();
         }
     }
     if (code != SQLITE_DONE) {
