@@ -243,9 +243,9 @@ def write(answer, folder):
     page.say(f'Measured {versions["date"]} by `bench/run` in {answer["took"] / 60:.1f} minutes: '
              f'{answer["rounds_each"]} rounds, each filter loaded for {answer["slice"]} s a round in '
              'turns (a b c d, d c b a, …), on a machine that others may have used at the same time. '
-             'So absolute figures are worth little; ratios within a round are what counts. No filter is '
-             'measured before what the one before it had left to do is done; that work counts as its '
-             'processor time.')
+             'So absolute figures are worth little; ratios within a round are what counts. All filters '
+             'but the one that is measured are stopped, so what one has left to do is neither beside '
+             'another nor forgotten: it counts as its own processor time.')
     page.table(['', ''], [[key, versions[key]] for key in (
         'sekisho', 'libmilter', 'SQLite', 'compiler', 'kernel', 'processor', 'cores', 'memory')])
     page.say('- (a) a libmilter filter of our own that lets all pass and answers every stage, '

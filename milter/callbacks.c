@@ -2,11 +2,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "callbacks.h"
 
-#include <errno.h>
 #include <libmilter/mfapi.h>
 #include <malloc.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,7 +12,6 @@
 #include <sys/socket.h>
 #include <syslog.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "core/reply.h"
 #include "interpose.h"

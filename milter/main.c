@@ -155,7 +155,7 @@ static void on_signal(int number)
 }
 
 /* From here on signals reach the main thread, and no other: every other thread has them blocked,
- * and libmilter's own one does not wait for them (callbacks.c). */
+ * and libmilter's own one does not wait for them (interpose.c). */
 static void take_signals(const sigset_t *signals)
 {
     static const int numbers[] = {SIGHUP, SIGTERM, SIGINT};

@@ -1,6 +1,6 @@
 /* The permit door: answers the MTA whether this client may relay, from memory, in one thread. */
 /* SPDX-License-Identifier: BSD-2-Clause */
-#define _GNU_SOURCE /* accept4: accept is libmilter's, see callbacks.c */
+#define _GNU_SOURCE /* accept4: accept is libmilter's, see interpose.c */
 #include "permit.h"
 
 #include <errno.h>

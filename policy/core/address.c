@@ -174,7 +174,7 @@ static enum status read_domain(const char *text, size_t size, char to[ADDRESS_DO
     uint8_t *found = NULL;
     bool ascii = true;
     enum status status = STATUS_BAD;
-    int answer;
+    int answer, kept = errno; /* it may say that memory ran out for another name */
 
     /* Nearly all are ASCII: what has no such reading is looked at again. */
     if (fold_labels(text, size, to)) {
@@ -209,17 +209,13 @@ static enum status read_domain(const char *text, size_t size, char to[ADDRESS_DO
     status = STATUS_OK;
 out:
     idn2_free(found);
+    errno = status == STATUS_BROKEN ? ENOMEM : kept;
     return status;
 }
 
 bool domain_fold(const char *text, size_t size, char to[ADDRESS_DOMAIN_ROOM])
 {
-    enum status status = read_domain(text, size, to);
-
-    if (status == STATUS_BROKEN) {
-        errno = ENOMEM;
-    }
-    return status == STATUS_OK;
+    return read_domain(text, size, to) == STATUS_OK;
 }
 
 static bool has_ipv6_tag(const char *text, size_t size)

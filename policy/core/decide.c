@@ -466,6 +466,7 @@ void judgement_end(struct judgement *judgement, const struct usage *usage, struc
         verdict->action = ACTION_PASS;
         verdict->reason = REASON_PASS_SUBMISSION;
         verdict->check = CHECK_NONE;
+        errno = kept;
         return;
     }
     const struct limit_use *use = speaking_limit(usage);

@@ -754,6 +754,8 @@ void book_judge(struct book *book, const struct hold *hold, const struct questio
         most = allowed < most ? allowed : most;
         judging = message == NULL || message->count < most || facts.submission;
         judgement_begin(hold->policy, &facts, &passage.judgement);
+    }
+    if (judging) {
         find_limits(&passage);
     }
     lock(book);

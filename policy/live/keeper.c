@@ -31,6 +31,7 @@
 #include "store/policydb.h"
 
 enum {
+    SHORT_SLICE = 100000,  /* ns of the processor at once while a policy is read */
     LOOK_EVERY = 1000,     /* ms between looks at the file, whatever inotify says */
     BUSY_AGAIN = 200,      /* ms until the next try while an editor holds the lock */
     SETTLE = 30,           /* ms a changed file must be quiet before it is read ... */
@@ -583,20 +584,22 @@ static void beat(struct keeper *keeper)
     atomic_store(&keeper->pulse, moment_now().steady);
 }
 
-/* Short slices for this thread: who reads a million rows goes on for milliseconds otherwise, and
- * whoever has mail to answer and comes to the same processor waits behind it. It loses no share of
- * the processor. sched_setattr(2); Linux takes sched_runtime as the slice since 6.12 and ignores it
- * before, and where the call is forbidden nothing is lost but that. */
-static void take_short_slices(void)
+/* Short slices for this thread, or the usual ones: who reads a million rows goes on for
+ * milliseconds, and whoever has mail to answer and comes to the same processor waits behind it. It
+ * loses no share of the processor. Not for all that the keeper does: beside a thread of short
+ * slices all others are interrupted sooner, and one of them may hold the book's lock.
+ * sched_setattr(2); Linux takes sched_runtime as the slice since 6.12 and ignores it before, and
+ * where the call is forbidden nothing is lost but that. */
+static void take_slices(uint64_t nanoseconds)
 {
     struct {
         uint32_t size, policy;
         uint64_t flags;
         int32_t nice;
         uint32_t priority;
-        uint64_t slice; /* nanoseconds: sched_runtime */
+        uint64_t slice; /* sched_runtime; 0 = the usual */
         uint64_t deadline, period;
-    } attributes = {.size = sizeof attributes, .policy = SCHED_OTHER, .slice = 100000};
+    } attributes = {.size = sizeof attributes, .policy = SCHED_OTHER, .slice = nanoseconds};
 
     if (sched_getscheduler(0) == SCHED_OTHER) {
         errno = 0;
@@ -612,7 +615,6 @@ static void *keep(void *argument)
     struct keeper *keeper = argument;
 
     prctl(PR_SET_NAME, "keeper");
-    take_short_slices();
     while (!atomic_load(&keeper->stopping)) {
         struct pollfd fds[2] = {{keeper->wake[0], POLLIN, 0}, {keeper->watch, POLLIN, 0}};
         watch_folder(keeper);
@@ -629,7 +631,9 @@ static void *keep(void *argument)
             settle(keeper);
         }
         if (atomic_exchange(&keeper->look, false) || changed || (keeper->pending && now.there)) {
+            take_slices(SHORT_SLICE);
             load(keeper);
+            take_slices(0);
             beat(keeper); /* that may have taken seconds */
         }
         slot_sweep(keeper->slot);

@@ -2,6 +2,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "core/address.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -373,6 +374,10 @@ static void test_domains(void **state)
         long_name[i] = "\xc3\xa9"[i % 2];
     assert_false(domain_fold(long_name, sizeof long_name, to));
     assert_false(domain_fold(long_name, 320, to));
+    errno = ENOMEM; /* of another name before: a judgement asks at its end */
+    assert_true(domain_fold("\xe4\xbe\x8b\xe3\x81\x88.jp", 9, to));
+    assert_int_equal(errno, ENOMEM);
+    errno = 0;
     assert_false(domain_fold("a\0.b", 4, to));
     assert_false(domain_fold("\xc3\xa9\0.b", 5, to));
 }
