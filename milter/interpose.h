@@ -21,7 +21,9 @@
  * library's. */
 
 /* Whether accept() refuses: it then fails with EINTR every ten milliseconds, which libmilter does
- * not count as a failure, and who connects waits in the backlog. Any thread may call it. */
+ * not count as a failure, and who connects waits in the backlog, for the next process where the
+ * socket outlives this one (fd:N). smfi_stop cannot do that: it leaves running sessions unanswered.
+ * Any thread may call it. */
 void interpose_refuse(bool refuse);
 
 #endif

@@ -78,7 +78,7 @@ planted kill $book '/^void book_restore_record/,/^}/ s/one->amount, one->at, tim
     'what is given back is given back once'
 planted kill $book 's/record->blocks && number > blocks_record &&/false \&\&/' 'blocks come back from the records'
 planted kill policy/live/sequence.c 's/first \+ SEQUENCE_BLOCK, &trouble\);/first + 1, \&trouble);/' 'numbers are reserved before they are given'
-planted disk $recorder '/^static void lose_state/,/^}/ s/book_touch\(recorder->book\);/;/; /^static void lose_state/,/^}/ s/recorder->drained = recorder->blocks = 0;/;/' \
+planted disk $recorder '/^static void begin_anew/,/^}/ s/book_touch\(recorder->book\);/;/; /^static void begin_anew/,/^}/ s/recorder->drained = recorder->blocks = recorder->counted = 0;/;/' \
     'what is known goes into the new state.db'
 planted disk policy/store/statedb.c 's/if \(rename\(from, to\) != 0 && errno/if (unlink(from) != 0 \&\& errno/' 'what is damaged is kept'
 planted disk $recorder 's/status = statedb_whole\(recorder->state, why\);/;/' 'who writes over state.db is noticed'
