@@ -26,7 +26,7 @@ floor()
     core/proof | store/db) echo 8 ;;
     store/schema) echo 9 ;;
     store/policydb | store/statedb) echo 10 ;;
-    live/whole) echo 19 ;;
+    live/whole | live/mapped) echo 19 ;;
     live/slot | live/moment | live/sequence | live/message | live/journal | live/windows) echo 20 ;;
     live/book) echo 21 ;;
     live/recorder) echo 22 ;;

@@ -12,10 +12,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/octets.h"
+#include "live/mapped.h"
 
 /* A segment in use begins with
  *     checksum u64 | MAGIC u64 | VERSION u64 | sequence u64 | first u64 | before u64
@@ -52,7 +54,10 @@ _Static_assert(LOOK >= NEED, "a record is read at once");
 
 struct segment {
     uint64_t name;
-    int file; /* -1 = closed. Whose it is: the writer's until `next` is set, then the reader's */
+    /* whose these are: the reader's until it is in the list of the empty, then the writer's until
+     * `next` is set, then the reader's again */
+    int file;           /* -1 = closed */
+    unsigned char *map; /* NULL = records are written by pwrite */
     uint64_t sequence, first;
     bool spoiled;          /* lost records: is linked as NAME.damaged and not written again */
     _Atomic uint64_t last; /* first - 1 = none */
@@ -196,8 +201,22 @@ static bool open_file(const struct journal *journal, struct segment *segment)
     return segment->file >= 0;
 }
 
+/* So that a record is a copy and no system call: whoever has made one may be interrupted at its
+ * end, and the writer would hold up all others. Where it cannot be, nothing is lost but that. */
+static void map_file(struct segment *segment)
+{
+    if (segment->map == NULL) {
+        void *map = mmap(NULL, JOURNAL_SEGMENT, PROT_WRITE, MAP_SHARED, segment->file, 0);
+        segment->map = map != MAP_FAILED ? map : NULL;
+    }
+}
+
 static void close_file(struct segment *segment)
 {
+    if (segment->map != NULL) {
+        munmap(segment->map, JOURNAL_SEGMENT);
+        segment->map = NULL;
+    }
     if (segment->file >= 0) {
         close(segment->file);
         segment->file = -1;
@@ -223,8 +242,10 @@ static void segment_free(struct segment *segment)
     }
 }
 
+/* Its file is open. */
 static void push_empty(struct journal *journal, struct segment *segment)
 {
+    map_file(segment);
     pthread_mutex_lock(&journal->lock);
     atomic_store(&segment->next, journal->empty);
     journal->empty = segment;
@@ -293,6 +314,19 @@ static void count_record(struct journal *journal, struct segment *segment, uint6
     atomic_fetch_add(&journal->waiting, 1);
 }
 
+/* As a copy into the mapped file or, where its page cannot be had, by pwrite, which says why or
+ * mends it (a file that was cut short grows). Linux has one page for both, and fdatasync brings it
+ * to the disk. */
+static enum status write_line(struct journal *journal, size_t size, size_t at, struct why *why)
+{
+    struct segment *tail = journal->tail;
+
+    if (tail->map != NULL && mapped_copy(tail->map + at, journal->line, size)) {
+        return STATUS_OK;
+    }
+    return write_at(journal, tail, journal->line, size, at, why);
+}
+
 /* In the segment that is written now. */
 static enum status append_here(struct journal *journal, uint64_t number, const void *bytes,
                                size_t size, struct why *why)
@@ -301,7 +335,7 @@ static enum status append_here(struct journal *journal, uint64_t number, const v
     size_t end = atomic_load(&tail->end);
 
     put_record(journal->line, number, tail->sequence, bytes, size);
-    if (write_at(journal, tail, journal->line, stride(size), end, why) != STATUS_OK) {
+    if (write_line(journal, stride(size), end, why) != STATUS_OK) {
         return STATUS_BROKEN;
     }
     count_record(journal, tail, number);
@@ -571,6 +605,28 @@ out:
     return error;
 }
 
+/* Where segments are taken fast, those that are empty get their pages before the writer comes to
+ * them: the first touch of each costs more than a record. Where they are not, the pages are let go:
+ * they would count as this process's memory. */
+static void prepare_pages(struct journal *journal)
+{
+    unsigned char *map[AHEAD_MOST];
+    size_t count = 0;
+
+    pthread_mutex_lock(&journal->lock);
+    for (struct segment *segment = journal->empty; segment != NULL && count < AHEAD_MOST;
+         segment = atomic_load(&segment->next)) {
+        if (segment->map != NULL) {
+            map[count++] = segment->map;
+        }
+    }
+    pthread_mutex_unlock(&journal->lock);
+    /* the writer may have taken one meanwhile: it does not mind, and only we take it away again */
+    for (size_t i = 0; i < count; i++) {
+        madvise(map[i], JOURNAL_SEGMENT, journal->pace > 0 ? MADV_POPULATE_WRITE : MADV_DONTNEED);
+    }
+}
+
 static int extend(struct journal *journal)
 {
     size_t taken = atomic_exchange(&journal->taken, 0), ahead = 0;
@@ -584,6 +640,7 @@ static int extend(struct journal *journal)
         error = make_segment(journal);
     }
     trim(journal, ahead);
+    prepare_pages(journal);
     return error;
 }
 
@@ -949,9 +1006,13 @@ static bool go_on(const struct journal *journal)
     struct segment *tail = journal->tail;
 
     /* numbers of a segment ascend by one: after a leap another one is begun */
-    return tail != &journal->start && !tail->spoiled &&
-           atomic_load(&tail->last) == atomic_load(&journal->last) && open_file(journal, tail) &&
-           posix_fallocate(tail->file, 0, JOURNAL_SEGMENT) == 0;
+    if (tail == &journal->start || tail->spoiled ||
+        atomic_load(&tail->last) != atomic_load(&journal->last) || !open_file(journal, tail) ||
+        posix_fallocate(tail->file, 0, JOURNAL_SEGMENT) != 0) {
+        return false;
+    }
+    map_file(tail);
+    return true;
 }
 
 enum status journal_open(const char *folder, size_t records_most, uint64_t after,
@@ -977,6 +1038,7 @@ enum status journal_open(const char *folder, size_t records_most, uint64_t after
     made->trouble = trouble;
     made->context = context;
     atomic_store(&made->most, records_most);
+    mapped_begin();
     made->path = strdup(folder);
     made->look = malloc(LOOK);
     if (made->path == NULL || made->look == NULL) {

@@ -10,9 +10,10 @@
 #include "core/status.h"
 
 /* A folder of preallocated files (posix_fallocate) of JOURNAL_SEGMENT octets. Each record stands
- * there as {checksum, number, length, octets}, written by one pwrite: it survives the end of the
- * process, and after journal_sync that of the machine. A record that is torn or damaged ends its
- * segment. Record numbers ascend by one, from 1; they leap after `after` and after damage only. */
+ * there as {checksum, number, length, octets}, in the mapped file before journal_append returns: it
+ * survives the end of the process, and after journal_sync that of the machine. A record that is
+ * torn or damaged ends its segment. Record numbers ascend by one, from 1; they leap after `after`
+ * and after damage only. */
 struct journal;
 
 enum {

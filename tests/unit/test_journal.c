@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
@@ -18,6 +19,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -910,6 +912,93 @@ static void test_full(void **state)
     assert_int_equal(umount(folder), 0);
 }
 
+/* A record is a copy into the mapped file: no system call writes it, where one could be refused. A
+ * file that is cut short under the writer grows again, and what cannot is said. */
+static void test_cut(void **state)
+{
+    struct journal *journal = open_journal(MANY, 0);
+    struct journal_cursor cursor = {0, 0, 0};
+    struct rlimit limit, none;
+    char path[128];
+    uint64_t written = 0;
+
+    (void)state;
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    none = limit;
+    none.rlim_cur = 0;
+    path_of(path, 1, "");
+    assert_int_equal(append(journal, 5000, 0, false),
+                     STATUS_OK); /* the segment's first, with its header */
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &none), 0);
+    for (written = 1; written < 4; written++)
+        assert_int_equal(append(journal, 5000, 0, false), STATUS_OK);
+    assert_int_equal(truncate(path, HEADER + 4 * 5024), 0);
+    while (append(journal, 5000, 1, false) == STATUS_OK)
+        written++; /* what ends in the last page that is there */
+    assert_true(written == 4);
+    assert_non_null(strstr(why.text, "cannot write a record: File too large"));
+    assert_true(journal_last(journal) == written);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    for (; written < 10; written++)
+        assert_int_equal(append(journal, 5000, 0, false), STATUS_OK);
+    for (uint64_t i = 1; i <= written; i++)
+        expect(journal, &cursor, i, 5000, 0);
+    journal_close(journal);
+    journal = open_journal(MANY, 0);
+    assert_int_equal(tellings, 0);
+    assert_int_equal(journal_waiting(journal), written);
+    memset(&cursor, 0, sizeof cursor);
+    for (uint64_t i = 1; i <= written; i++)
+        expect(journal, &cursor, i, 5000, 0);
+    expect_end(journal, &cursor);
+    journal_close(journal);
+}
+
+/* KiB of the journal's files that are this process's memory, but for the one written now. */
+static long pages_ready(uint64_t written)
+{
+    FILE *smaps = fopen("/proc/self/smaps", "r");
+    char line[512], now[64];
+    bool ours = false;
+    unsigned long from, to;
+    long sum = 0, kib;
+
+    assert_non_null(smaps);
+    snprintf(now, sizeof now, "%016" PRIu64 ".journal", written);
+    while (fgets(line, sizeof line, smaps) != NULL) {
+        if (sscanf(line, "%lx-%lx", &from, &to) == 2)
+            ours = strstr(line, folder) != NULL && strstr(line, now) == NULL;
+        else if (ours && sscanf(line, "Rss: %ld", &kib) == 1)
+            sum += kib;
+    }
+    fclose(smaps);
+    return sum;
+}
+
+/* Where many records come, the pages of the next segment are there before them; else none is. */
+static void test_pages(void **state)
+{
+    struct journal *journal = open_journal(MANY, 0);
+
+    (void)state;
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(append(journal, 5000, 0, false), STATUS_OK);
+    assert_int_equal(journal_extend(journal, &why), STATUS_OK);
+    for (int i = 0; i < 20; i++)
+        assert_int_equal(journal_extend(journal, &why), STATUS_OK);
+    assert_int_equal(pages_ready(1), 0);
+    for (size_t size = 0; size < JOURNAL_SEGMENT; size += 5000)
+        assert_int_equal(append(journal, 5000, 0, false), STATUS_OK);
+    assert_int_equal(journal_extend(journal, &why), STATUS_OK);
+    assert_true(pages_ready(2) >= JOURNAL_SEGMENT / 1024);
+    assert_int_equal(journal_sync(journal, &why), STATUS_OK); /* lets the first one go */
+    for (int i = 0; i < 40; i++)
+        assert_int_equal(journal_extend(journal, &why), STATUS_OK);
+    assert_int_equal(pages_ready(2), 0);
+    journal_close(journal);
+}
+
 /* -- a writer and a reader -- */
 
 struct pair {
@@ -1041,6 +1130,8 @@ int main(void)
         IN_PLACE(test_threads),
         IN_PLACE(test_folder),
         IN_PLACE(test_full),
+        IN_PLACE(test_cut),
+        IN_PLACE(test_pages),
     };
 
     umask(022);

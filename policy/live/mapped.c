@@ -1,0 +1,68 @@
+/* Octets into a mapped file, where a page that cannot be had is an answer and not the end. */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "live/mapped.h"
+
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <string.h>
+
+/* The copy that this thread makes just now. */
+static _Thread_local struct {
+    volatile sig_atomic_t going;
+    uintptr_t from, to; /* where it writes */
+    sigjmp_buf back;
+} copy;
+
+static struct sigaction before;
+
+static void on_bus(int number, siginfo_t *info, void *context)
+{
+    uintptr_t at = (uintptr_t)info->si_addr;
+
+    (void)context;
+    /* si_code > 0: from the kernel, not by kill() */
+    if (copy.going != 0 && info->si_code > 0 && at >= copy.from && at < copy.to) {
+        copy.going = 0;
+        siglongjmp(copy.back, 1);
+    }
+    sigaction(SIGBUS, &before, NULL);
+    raise(number);
+}
+
+void mapped_begin(void)
+{
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    struct sigaction action, now;
+
+    memset(&action, 0, sizeof action);
+    action.sa_sigaction = on_bus;
+    /* left by a jump, so that the signal is not blocked meanwhile */
+    action.sa_flags = SA_SIGINFO | SA_NODEFER;
+    sigemptyset(&action.sa_mask);
+    pthread_mutex_lock(&lock);
+    if (sigaction(SIGBUS, NULL, &now) == 0 &&
+        ((now.sa_flags & SA_SIGINFO) == 0 || now.sa_sigaction != on_bus)) {
+        before = now;
+        sigaction(SIGBUS, &action, NULL);
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+bool mapped_copy(void *to, const void *from, size_t size)
+{
+    copy.from = (uintptr_t)to;
+    copy.to = copy.from + size;
+    if (sigsetjmp(copy.back, 0) != 0) {
+        return false;
+    }
+    atomic_signal_fence(memory_order_seq_cst); /* the handler sees these in this order */
+    copy.going = 1;
+    atomic_signal_fence(memory_order_seq_cst);
+    memcpy(to, from, size);
+    atomic_signal_fence(memory_order_seq_cst);
+    copy.going = 0;
+    return true;
+}
