@@ -40,6 +40,7 @@ enum {
     NEED = RECORD_HEADER + JOURNAL_RECORD, /* room for any record */
     CAPACITY = JOURNAL_SEGMENT - HEADER,
     AHEAD_MOST = 8,    /* empty segments */
+    PAGED_MOST = 2,    /* of these, with all pages in memory: what a second takes at full speed */
     PACE = 16,         /* calls of journal_extend until a segment that was taken is forgotten */
     LOOK = 128 * 1024, /* octets read at once */
     PAGE = 4096,
@@ -605,25 +606,25 @@ out:
     return error;
 }
 
-/* Where segments are taken fast, those that are empty get their pages before the writer comes to
- * them: the first touch of each costs more than a record. Where they are not, the pages are let go:
- * they would count as this process's memory. */
+/* Where segments are taken fast, the next ones get their pages before the writer comes to them: the
+ * first touch of each costs more than a record. The other empty ones let theirs go: they would
+ * count as this process's memory. */
 static void prepare_pages(struct journal *journal)
 {
     unsigned char *map[AHEAD_MOST];
-    size_t count = 0;
+    size_t paged = journal->pace > 0 ? PAGED_MOST : 0, count = 0;
 
     pthread_mutex_lock(&journal->lock);
     for (struct segment *segment = journal->empty; segment != NULL && count < AHEAD_MOST;
          segment = atomic_load(&segment->next)) {
-        if (segment->map != NULL) {
-            map[count++] = segment->map;
-        }
+        map[count++] = segment->map;
     }
     pthread_mutex_unlock(&journal->lock);
     /* the writer may have taken one meanwhile: it does not mind, and only we take it away again */
     for (size_t i = 0; i < count; i++) {
-        madvise(map[i], JOURNAL_SEGMENT, journal->pace > 0 ? MADV_POPULATE_WRITE : MADV_DONTNEED);
+        if (map[i] != NULL) {
+            madvise(map[i], JOURNAL_SEGMENT, i < paged ? MADV_POPULATE_WRITE : MADV_DONTNEED);
+        }
     }
 }
 
