@@ -1,9 +1,13 @@
 /* The least that libmilter can cost: a filter that says yes, with or without answers. */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <libmilter/mfapi.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { BACKLOG = 1024 };
 
@@ -85,8 +89,36 @@ static sfsistat on_stage(SMFICTX *context)
     return SMFIS_CONTINUE;
 }
 
+static void *serve(void *nothing)
+{
+    (void)nothing;
+    exit(smfi_main() == MI_SUCCESS ? 0 : 1);
+}
+
+/* libmilter's own end takes five seconds, and with interpose.c there is none: its thread waits for
+ * signals in the sigwait() that never returns. So the main thread, to which a signal goes first,
+ * waits by a call that nobody defines anew; there is nothing to bring to an end but the socket. */
+static int serve_until_signal(const char *path)
+{
+    pthread_t thread;
+    sigset_t signals;
+
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    if (pthread_create(&thread, NULL, serve, NULL) != 0) {
+        return 1;
+    }
+    while (sigwaitinfo(&signals, NULL) < 0) {
+    }
+    unlink(path);
+    _exit(0);
+}
+
 int main(int argc, char **argv)
 {
+    static const char unix_socket[] = "unix:";
     static char name[] = "null_filter";
     struct smfiDesc description = {
         .xxfi_name = name,
@@ -108,8 +140,9 @@ int main(int argc, char **argv)
         printf("%u.%u.%u\n", major, minor, patch);
         return 0;
     }
-    if (argc != 3 || ((answers = strcmp(argv[1], "--answers") == 0) == false &&
-                      strcmp(argv[1], "--no-answers") != 0)) {
+    if (argc != 3 || strncmp(argv[2], unix_socket, strlen(unix_socket)) != 0 ||
+        ((answers = strcmp(argv[1], "--answers") == 0) == false &&
+         strcmp(argv[1], "--no-answers") != 0)) {
         fprintf(stderr, "usage: null_filter --answers|--no-answers unix:PATH\n"
                         "       null_filter --version\n");
         return 2;
@@ -127,5 +160,5 @@ int main(int argc, char **argv)
         fprintf(stderr, "null_filter: cannot listen at %s\n", argv[2]);
         return 1;
     }
-    return smfi_main() == MI_SUCCESS ? 0 : 1;
+    return serve_until_signal(argv[2] + strlen(unix_socket));
 }
