@@ -1,5 +1,6 @@
 /* The book: limits, blocks and traps as sessions meet them, and what a restart finds again. */
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -679,6 +680,57 @@ static void a_block_outlives_a_reboot(void **state)
     desk_close(&desk);
 }
 
+/* -- a key that comes late --------------------------------------------------------------------- */
+
+int __real_pthread_mutex_lock(pthread_mutex_t *mutex);
+int __wrap_pthread_mutex_lock(pthread_mutex_t *mutex);
+
+static struct desk *before_lock; /* whose state directory comes before the next lock is taken */
+
+static const unsigned char late_key[16] = "comes late";
+
+/* The linker leads all locking here: what another thread does while somebody waits for a lock is
+ * done by whoever asks for it. The key comes first, then what it is the key of. */
+int __wrap_pthread_mutex_lock(pthread_mutex_t *mutex)
+{
+    struct desk *desk = before_lock;
+    struct block block = {.until = INT64_MAX, .until_steady = INT64_MAX, .by_hand = true};
+    struct why why;
+
+    before_lock = NULL;
+    if (desk != NULL) {
+        assert_int_equal(book_set_key(desk->book, late_key, &why), STATUS_OK);
+        assert_int_equal(
+            book_block_key(desk->book, desk->policy, "client:203.0.113.7", &block, &why),
+            STATUS_OK);
+        assert_true(book_block(desk->book, &block, false));
+    }
+    return __real_pthread_mutex_lock(mutex);
+}
+
+/* Whoever has made his hashes and not yet the lock when another key comes makes them again: or he
+ * would pass by the blocks that were put back, and count where nobody looks. */
+static void a_key_comes_before_the_lock(void **state)
+{
+    const char *limit = "hour|identity|*|recipients|out|#1|#3600|tempfail|#600";
+    struct row rows[5];
+    struct desk desk;
+
+    (void)state;
+    for (int blocked = 0; blocked < 2; blocked++) {
+        desk_open(&desk, base(rows, limit));
+        before_lock = &desk;
+        if (blocked == 1) {
+            assert_int_equal(ask_blocked(&desk), REASON_CLIENT_BLOCKED);
+        } else {
+            assert_int_equal(send_many(&desk, 1), 1);
+            assert_int_equal(send_many(&desk, 1), 0);
+        }
+        assert_null(before_lock);
+        desk_close(&desk);
+    }
+}
+
 /* -- recipients that Sendmail makes one of ----------------------------------------------------- */
 
 /* Recipients of one message from a listed client, each with the mailbox its virtusertable leads to
@@ -917,6 +969,7 @@ int main(void)
         cmocka_unit_test(records_go_after_a_day_and_a_half),
         cmocka_unit_test(a_locked_state_db_is_waited_for),
         cmocka_unit_test(a_block_outlives_a_reboot),
+        cmocka_unit_test(a_key_comes_before_the_lock),
         cmocka_unit_test(never_more_than_allowed),
         cmocka_unit_test(what_was_promised_is_not_taken_back),
         cmocka_unit_test(merged_recipients_meet_no_limit),
