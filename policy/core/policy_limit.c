@@ -8,6 +8,8 @@
 
 #include "core/policy_rows.h"
 
+enum { NAME_ROOM = SUBJECT_TEXT - 16 }; /* of that for a name, with NUL */
+
 /* -- whom ----------------------------------------------------------------------------------- */
 
 static void set_network(const struct ip *client, unsigned prefix, struct subjects *subjects)
@@ -47,6 +49,20 @@ static void network_as_written(const struct ip *client, const char *slash,
     set_network(client, prefix > 0 && prefix <= most ? prefix : most, subjects);
 }
 
+/* A login whose text has no room counts under its beginning and a hash of all of it, as it is
+ * written then: a block is kept by its text, and whose it is must be read back from there. */
+static void fit_login(char login[ADDRESS_PATH_MOST + 1])
+{
+    char text[4 * ADDRESS_PATH_MOST + 1];
+    size_t size = strlen(login);
+
+    if (4 * size >= NAME_ROOM &&
+        printable_copy(text, sizeof text, login, size, size) >= NAME_ROOM) {
+        printable_shorten(text, ADDRESS_PATH_MOST + 1, text);
+        printable_read(login, ADDRESS_PATH_MOST + 1, text);
+    }
+}
+
 /* The name that a login counts under: the shortest of its forms. */
 static void login_key(const struct policy *policy, const struct text *login,
                       char to[ADDRESS_PATH_MOST + 1])
@@ -56,6 +72,7 @@ static void login_key(const struct policy *policy, const struct text *login,
     policy_login_forms(policy, login, &forms);
     const char *form = forms.form[1][0] != '\0' ? forms.form[1] : forms.form[0];
     memcpy(to, form, strlen(form) + 1);
+    fit_login(to);
 }
 
 /* taro+list@example.jp counts as taro@example.jp. */
@@ -105,6 +122,20 @@ void policy_subjects(const struct policy *policy, const struct facts *facts, enu
     }
 }
 
+/* Writes a name into to[NAME_ROOM]. */
+static void name_text(const char *name, char *to)
+{
+    char text[4 * ADDRESS_FORM_ROOM];
+    size_t size = strlen(name);
+
+    if (4 * size < NAME_ROOM) {
+        printable_copy(to, NAME_ROOM, name, size, size);
+    } else {
+        printable_copy(text, sizeof text, name, size, size);
+        printable_shorten(to, NAME_ROOM, text);
+    }
+}
+
 char *subject_text(const struct subjects *subjects, enum subject subject, char to[SUBJECT_TEXT])
 {
     const char *name = subject == SUBJECT_IDENTITY ? subjects->login : subjects->sender;
@@ -127,7 +158,7 @@ char *subject_text(const struct subjects *subjects, enum subject subject, char t
     case SUBJECT_SENDER:
         memcpy(to, kind, at - 1);
         to[at - 1] = ':';
-        printable_copy(to + at, SUBJECT_TEXT - 16, name, strlen(name), ADDRESS_PATH_MOST);
+        name_text(name, to + at);
         break;
     default:
         snprintf(to, SUBJECT_TEXT, "everyone");

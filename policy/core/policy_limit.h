@@ -18,7 +18,8 @@ struct subjects {
     bool counted[SUBJECT_COUNT];
     struct ip client;                         /* the first address of its network */
     unsigned prefix;                          /* of the network, in bits of its family */
-    char login[ADDRESS_PATH_MOST + 1];        /* as it is compared, without realm or login_domain */
+    char login[ADDRESS_PATH_MOST + 1];        /* as it is compared, without realm or login_domain,
+                                                 and shortened where its text would be cut */
     char sender[ADDRESS_FORM_ROOM];           /* as it is compared, without BATV and tag */
     const char *sender_local, *sender_domain; /* as they were written: borrowed */
     struct text as_login;                     /* borrowed, */
@@ -33,7 +34,8 @@ void policy_client_network(const struct policy *policy, const struct ip *client,
                            struct subjects *subjects);
 
 /* How a subject is written: client:192.0.2.1, client:2001:db8::/64, identity:taro,
- * sender:taro@example.jp, everyone, login-window:192.0.2.1; printable. Returns to. */
+ * sender:taro@example.jp, everyone, login-window:192.0.2.1; printable, and a name that has no room
+ * as printable_shorten has it. Returns to. */
 char *subject_text(const struct subjects *subjects, enum subject subject, char to[SUBJECT_TEXT]);
 
 /* A subject as an administrator writes it: client:IP, relay:IP or identity:NAME (identity:L is what

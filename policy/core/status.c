@@ -8,7 +8,10 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { ESCAPE_LENGTH = 4 }; /* \xNN */
+enum {
+    ESCAPE_LENGTH = 4, /* \xNN */
+    HASH_LENGTH = 13   /* ~ and twelve digits */
+};
 
 static bool is_printable(unsigned char byte)
 {
@@ -170,4 +173,33 @@ size_t printable_read(char *to, size_t room, const char *shown)
         to[length < room ? length : room - 1] = '\0';
     }
     return length;
+}
+
+size_t printable_shorten(char *to, size_t room, const char *text)
+{
+    static const char digits[] = "0123456789abcdef";
+    uint64_t hash = UINT64_C(14695981039346656037); /* FNV-1a */
+    size_t size = strlen(text), kept = room - 1 - HASH_LENGTH;
+
+    if (size < room) {
+        memmove(to, text, size + 1);
+        return size;
+    }
+    for (size_t i = 0; i < size; i++) {
+        hash = (hash ^ (unsigned char)text[i]) * UINT64_C(1099511628211);
+    }
+    hash ^= hash >> 48;
+    for (size_t i = 1; i < ESCAPE_LENGTH; i++) {
+        if (text[kept - i] == '\\') {
+            kept -= i;
+            break;
+        }
+    }
+    memmove(to, text, kept);
+    to[kept] = '~';
+    for (size_t i = 1; i < HASH_LENGTH; i++) {
+        to[kept + i] = digits[hash >> (4 * (i - 1)) & 15];
+    }
+    to[kept + HASH_LENGTH] = '\0';
+    return kept + HASH_LENGTH;
 }

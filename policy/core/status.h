@@ -35,4 +35,11 @@ size_t printable_copy(char *to, size_t room, const char *text, size_t size, size
  * room or more: it does not fit, and to is worth nothing. */
 size_t printable_read(char *to, size_t room, const char *shown);
 
+/* Copies a text that printable_copy has written whole into to[room]. Of one that has no room the
+ * beginning is kept, and behind it ~ and twelve digits of a hash of all of it, so that texts that
+ * begin alike are not taken for each other: by chance, that is; whoever may choose them can bring
+ * it about. An escape is not cut in two. room is 18 at least, and to may be text. Returns the
+ * length written. */
+size_t printable_shorten(char *to, size_t room, const char *text);
+
 #endif

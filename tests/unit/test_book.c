@@ -731,6 +731,101 @@ static void a_key_comes_before_the_lock(void **state)
     }
 }
 
+/* -- logins that have no room in a subject's text -----------------------------------------------
+ */
+
+#define TEN_KANJI                                                                                  \
+    "\xe5\xb1\xb1\xe5\xb1\xb1\xe5\xb1\xb1\xe5\xb1\xb1\xe5\xb1\xb1"                                 \
+    "\xe5\xb1\xb1\xe5\xb1\xb1\xe5\xb1\xb1\xe5\xb1\xb1\xe5\xb1\xb1"
+
+/* Not below 84 octets that are escaped; each has its own text, and is blocked alone. */
+static const struct {
+    int kanji; /* of three octets, and so of twelve in a text */
+    const char *tail;
+} long_logins[] = {
+    {27, "1234567"}, /* the longest that has room */
+    {27, "12345678"},
+    {28, ""},
+    {28, "a"},
+    {28, "b"},
+    {106, "1"},
+    {106, "2"},
+    {106, "12"},
+    {100, "@example.jp"},
+    /* no domain, its label is too long; what is kept of it would be one, but for the ~ */
+    {20, "abcd@" TEN_KANJI TEN_KANJI TEN_KANJI TEN_KANJI TEN_KANJI TEN_KANJI},
+    {80, "-with-more-that-is-plain-so-that-it-is-as-long-as-a-login-can-be-behind-kanji1"},
+    {80, "-with-more-that-is-plain-so-that-it-is-as-long-as-a-login-can-be-behind-kanji2"},
+};
+
+static const char *long_login(size_t i, char to[ADDRESS_PATH_MOST + 1])
+{
+    size_t size = (size_t)long_logins[i].kanji * 3;
+
+    for (size_t at = 0; at < size; at += 3) {
+        memcpy(to + at, at % 2 == 0 ? "\xe5\xb1\xb1" : "\xe7\x94\xb0", 3);
+    }
+    snprintf(to + size, ADDRESS_PATH_MOST + 1 - size, "%s", long_logins[i].tail);
+    return to;
+}
+
+static enum reason ask_long(struct desk *desk, size_t i, char blocked[SUBJECT_TEXT])
+{
+    char login[ADDRESS_PATH_MOST + 1];
+    struct judged judged = send_one(desk, "198.51.100.9", long_login(i, login), "<a@far.example>",
+                                    "<friend@far.example>", OUTCOME_ABORTED);
+
+    if (judged.blocked[0] != '\0') {
+        memcpy(blocked, judged.blocked, SUBJECT_TEXT);
+    }
+    return judged.verdict.reason;
+}
+
+/* Blocked is who was, and nobody else: after a restart that has the journal only, after one that
+ * has state.db only, and until the block is lifted by its text. */
+static void a_long_login_is_blocked_alone(void **state)
+{
+    const char *limit = "probing|identity|*|refusals|any|#3|#3600|block|#600";
+    char blocked[SUBJECT_TEXT], sql[SUBJECT_TEXT + 100];
+    struct row rows[5];
+    struct desk desk;
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(long_logins); i++) {
+        desk_open(&desk, base(rows, limit));
+        blocked[0] = '\0';
+        for (int n = 0; n < 4; n++) {
+            assert_string_equal(blocked, "");
+            assert_int_equal(ask_long(&desk, i, blocked), REASON_SENDER_NOT_YOURS);
+        }
+        assert_int_equal(strncmp(blocked, "identity:\\xe5\\xb1\\xb1", 21), 0);
+        for (int start = 0; start < 3; start++) {
+            if (start > 0) {
+                close_book(&desk);
+                if (start == 2) {
+                    each_file(&desk, "/journal", take_away, NULL);
+                }
+                open_book(&desk);
+                step(&desk);
+            }
+            for (size_t k = 0; k < COUNT_OF(long_logins); k++) {
+                char other[SUBJECT_TEXT] = "";
+                if ((ask_long(&desk, k, other) == REASON_IDENTITY_BLOCKED) != (k == i)) {
+                    fail_msg("row %zu, start %d: row %zu %s", i, start, k,
+                             k == i ? "is not blocked" : "is blocked");
+                }
+            }
+        }
+        snprintf(sql, sizeof sql, "INSERT INTO request(verb, subject) VALUES('lift', '%s')",
+                 blocked);
+        shell(&desk, sql);
+        step(&desk);
+        assert_int_equal(shell(&desk, "SELECT count(*) FROM block"), 0);
+        assert_int_equal(ask_long(&desk, i, blocked), REASON_SENDER_NOT_YOURS);
+        desk_close(&desk);
+    }
+}
+
 /* -- recipients that Sendmail makes one of ----------------------------------------------------- */
 
 /* Recipients of one message from a listed client, each with the mailbox its virtusertable leads to
@@ -970,6 +1065,7 @@ int main(void)
         cmocka_unit_test(a_locked_state_db_is_waited_for),
         cmocka_unit_test(a_block_outlives_a_reboot),
         cmocka_unit_test(a_key_comes_before_the_lock),
+        cmocka_unit_test(a_long_login_is_blocked_alone),
         cmocka_unit_test(never_more_than_allowed),
         cmocka_unit_test(what_was_promised_is_not_taken_back),
         cmocka_unit_test(merged_recipients_meet_no_limit),

@@ -100,6 +100,38 @@ static void test_printable_read(void **state)
     assert_int_equal(strlen(back), sizeof back - 2);
 }
 
+static const struct {
+    size_t room;
+    const char *text, *short_text;
+} shortenings[] = {
+    {18, "", ""},
+    {18, "taro", "taro"},
+    {18, "12345678901234567", "12345678901234567"},
+    {18, "123456789012345678", "1234~72ca4c27695d"},
+    {20, "a\\xe5\\xb1\\xb1\\xe7\\x94", "a\\xe5~1e055680f87b"},
+    {20, "a\\xe5\\xb1\\xb1\\xe7\\x95", "a\\xe5~21155680f86b"},
+    {20, "ab\\xe5\\xb1\\xb1\\xe7\\x95", "ab\\xe5~45617d58d3b7"},
+    {20, "abc\\xe5\\xb1\\xb1\\xe7\\x95", "abc~e6578ced8356"}, /* an escape is whole or not there */
+    {19, "\\xe5\\xb1\\xb1\\xe7\\x95", "\\xe5~9606e4846189"},
+};
+
+static void test_printable_shorten(void **state)
+{
+    char to[32];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof shortenings / sizeof shortenings[0]; i++) {
+        for (int same = 0; same < 2; same++) {
+            snprintf(to, sizeof to, "%s", same == 1 ? shortenings[i].text : "");
+            size_t length =
+                printable_shorten(to, shortenings[i].room, same == 1 ? to : shortenings[i].text);
+            if (strcmp(to, shortenings[i].short_text) != 0 || length != strlen(to)) {
+                fail_msg("%s: %s (%zu)", shortenings[i].text, to, length);
+            }
+        }
+    }
+}
+
 static void test_why_set(void **state)
 {
     struct why why;
@@ -128,9 +160,8 @@ static void test_why_set(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_printable_copy),
-        cmocka_unit_test(test_room_is_enough),
-        cmocka_unit_test(test_printable_read),
+        cmocka_unit_test(test_printable_copy), cmocka_unit_test(test_room_is_enough),
+        cmocka_unit_test(test_printable_read), cmocka_unit_test(test_printable_shorten),
         cmocka_unit_test(test_why_set),
     };
 
