@@ -18,7 +18,7 @@ struct reading {
     struct ledger *ledger;
     int64_t clock, wall; /* the ledger's, and people's */
     struct ledger_key key[LIMITS_MOST];
-    char subject[LIMITS_MOST][SUBJECT_TEXT];
+    char subject[LIMITS_MOST][LEDGER_SUBJECT];
     char client[SUBJECT_TEXT], identity[SUBJECT_TEXT];
 };
 
@@ -53,7 +53,7 @@ static bool take_counter(void *context, const struct ledger_row *row)
 
     for (size_t i = 0; i < usage->limits && row->place >= 0; i++) {
         if (row->group == reading->key[i].group && row->seconds == reading->key[i].seconds &&
-            strncmp(row->subject, reading->subject[i], LEDGER_SUBJECT - 1) == 0) {
+            strcmp(row->subject, reading->subject[i]) == 0) {
             reading->key[i].hash = row->hash;
             wanted = true;
         }
@@ -117,6 +117,7 @@ static void find_limits(struct reading *reading, const struct facts *facts)
     struct counted *counted = reading->counted;
     struct judgement judgement;
     struct rule mode;
+    char text[SUBJECT_TEXT];
     enum check_mode rate = policy_check_mode(reading->policy, CHECK_RATE, &mode);
 
     judgement_begin(reading->policy, facts, &judgement);
@@ -138,8 +139,8 @@ static void find_limits(struct reading *reading, const struct facts *facts)
             .group = rate == MODE_OBSERVE ? ~limit->group : limit->group,
             .seconds = limit->seconds,
         };
-        subject_text(&counted->subjects, policy_counts_for(judgement.kind, limit),
-                     reading->subject[i]);
+        subject_text(&counted->subjects, policy_counts_for(judgement.kind, limit), text);
+        ledger_subject(text, reading->subject[i]);
     }
 }
 

@@ -25,7 +25,7 @@ struct entry {
 
 struct tally {
     const struct policy *policy;
-    const char *subject; /* NULL: all */
+    const char *subject; /* as the ledger keeps it; NULL: all */
     bool json;
     int64_t now; /* the ledger's clock; below 0: not known */
     struct entry entries[KEPT_MOST];
@@ -59,8 +59,7 @@ static bool take(void *context, const struct ledger_row *row)
     struct entry entry = {.name = ""};
 
     if (row->place < 0 || row->hash == 0 || row->seconds == 0 ||
-        (tally->subject != NULL &&
-         strncmp(tally->subject, row->subject, LEDGER_SUBJECT - 1) != 0)) {
+        (tally->subject != NULL && strcmp(tally->subject, row->subject) != 0)) {
         return true;
     }
     entry.count = count_now(row, tally->now);
@@ -186,7 +185,7 @@ static int show(const struct ctl *ctl, const char *subject)
     struct statedb *db = NULL;
     struct subjects subjects;
     struct why why = {""};
-    char canonical[SUBJECT_TEXT];
+    char canonical[SUBJECT_TEXT], kept[LEDGER_SUBJECT];
     enum status status;
     int64_t written = 0;
     bool relay;
@@ -206,13 +205,14 @@ static int show(const struct ctl *ctl, const char *subject)
         tally->policy = opened.policy;
         tally->json = ctl->json;
         tally->most = subject != NULL ? KEPT_MOST : SHOWN_MOST;
-        tally->subject = subject;
-        /* as the ledger writes it; sender:... and everyone are taken as they are */
-        if (subject != NULL &&
-            subject_parse(opened.policy, subject, &subjects, &relay, canonical, NULL) ==
-                STATUS_OK &&
-            !relay) {
-            tally->subject = canonical;
+        /* sender:... and everyone are taken as they are */
+        bool known = subject != NULL &&
+                     subject_parse(opened.policy, subject, &subjects, &relay, canonical, NULL) ==
+                         STATUS_OK &&
+                     !relay;
+        if (subject != NULL) {
+            ledger_subject(known ? canonical : subject, kept);
+            tally->subject = kept;
         }
         status = counted_clock(db, ctl->now.wall, &tally->now, &written, &why);
     }

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/status.h"
+
 /* Why no count is ever too low. Let the suffix of a window at an age be the number of its events
  * that are no older. For each key in the table the suffix of its window, at every age, is at least
  * that of its true events; for each key that is not in the table the suffix of its group's floor
@@ -323,15 +325,6 @@ static size_t place_take(struct ledger *ledger, int64_t now)
     return place_forget(ledger, now);
 }
 
-static void keep_subject(char to[LEDGER_SUBJECT], const char *subject)
-{
-    size_t size = subject != NULL ? strnlen(subject, LEDGER_SUBJECT - 1) : 0;
-    if (size > 0) {
-        memcpy(to, subject, size);
-    }
-    memset(to + size, 0, LEDGER_SUBJECT - size);
-}
-
 static size_t place_put(struct ledger *ledger, const struct entry *entry, int64_t now)
 {
     size_t place = place_take(ledger, now);
@@ -355,6 +348,11 @@ static void saw(struct entry *entry, uint64_t record)
 }
 
 /* ---- what the header says ---- */
+
+void ledger_subject(const char *text, char to[LEDGER_SUBJECT])
+{
+    printable_shorten(to, LEDGER_SUBJECT, text != NULL ? text : "");
+}
 
 struct ledger *ledger_new(size_t keys_most, uint64_t seed)
 {
@@ -450,7 +448,7 @@ void ledger_charge(struct ledger *ledger, const struct ledger_key *key, const ch
         if (now / width - at / width >= LEDGER_BUCKETS) {
             return;
         }
-        keep_subject(entry.subject, subject);
+        ledger_subject(subject, entry.subject);
         place = place_put(ledger, &entry, now);
     }
     struct entry *entry = entry_at(ledger, place);
@@ -498,7 +496,7 @@ void ledger_reset(struct ledger *ledger, const struct ledger_key *key, const cha
     if (place == NONE) {
         struct entry entry = {.hash = hash_of(key), .group = key->group};
         entry.window.seconds = clean_seconds(key->seconds);
-        keep_subject(entry.subject, subject);
+        ledger_subject(subject, entry.subject);
         place = place_put(ledger, &entry, now);
     }
     struct entry *entry = entry_at(ledger, place);
@@ -628,7 +626,7 @@ bool ledger_restore(struct ledger *ledger, const struct ledger_row *row, int64_t
                           .seen = row->record * 2 + 1,
                           .since = clean_time(row->since),
                           .window = window};
-    keep_subject(entry.subject, row->subject);
+    memcpy(entry.subject, row->subject, sizeof entry.subject - 1);
     size_t place = place_find(ledger, row->hash);
     if (place == NONE) {
         place = place_put(ledger, &entry, now);

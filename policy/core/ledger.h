@@ -22,7 +22,7 @@
  * windows). So whoever is forgotten and comes back never has a count that is too low. */
 enum {
     LEDGER_BUCKETS = 12,
-    LEDGER_SUBJECT = 48, /* octets of a subject's text that are kept to show it, with NUL */
+    LEDGER_SUBJECT = 48, /* room for a subject's text, as it is kept to show it, with NUL */
     LEDGER_GROUPS = 256
 };
 
@@ -50,8 +50,12 @@ uint64_t ledger_count(const struct ledger *ledger, const struct ledger_key *key,
 int64_t ledger_wait(const struct ledger *ledger, const struct ledger_key *key, uint64_t most,
                     int64_t now);
 
+/* How a subject's text is kept: a long one by its beginning and a hash (printable_shorten), so that
+ * two that begin alike are shown as two. */
+void ledger_subject(const char *text, char to[LEDGER_SUBJECT]);
+
 /* Counts `amount` events at `at` (not in the future of `now`; older than the window: no effect).
- * subject is the text to show (cut to LEDGER_SUBJECT); allowed is the limit that the key is near or
+ * subject is the text to show (kept as ledger_subject has it); allowed is the limit that the key is near or
  * not near. record is the number of the journal's record that says so, ascending: what comes with a
  * record that is not above the one ledger_restore brought for the key is passed over. One record
  * may charge or refund the same key several times. 0: no record, never passed over. */

@@ -167,6 +167,38 @@ expect "explain in JSON" 1 '"counts": "recipients"' '"count": 2' '"counted": tru
 run explain --client 198.51.100.9 --login hanako --from hanako@example.jp --to friend@far.example
 expect "another login" 0 "identity:hanako: 0 of 2 recipients"
 
+# two logins whose texts begin alike (山田太郎, 山田太一) have a count each
+said=$(PYTHONPATH="$(dirname "$0")/../milter" timeout 20 python3 -B - "$work/milter.sock" <<'END'
+import sys, wire
+milter = wire.Milter(sys.argv[1])
+milter.connect("198.51.100.9")
+milter.helo()
+milter.mail("<山田太郎@example.jp>".encode(), login="山田太郎")
+print(*milter.rcpt(b"<friend@far.example>"))
+print(*milter.end({"i": "QUEUE9"}))
+END
+) status=$?
+expect "a login in kanji" 0 "pass"
+sleep 2.2
+run usage identity:山田太郎; expect "usage of who has sent" 0 "1 of 2 recipients"
+shown=${said%%  *}
+run usage identity:山田太一; expect "usage of who has not" 1 "nothing is counted"
+run usage "$shown"; expect "usage of what it shows" 0 "$shown  1 of 2 recipients"
+run explain --client 198.51.100.9 --login 山田太郎 --from 山田太郎@example.jp --to friend@far.example
+expect "explain who has sent" 0 ": 1 of 2 recipients"
+run explain --client 198.51.100.9 --login 山田太一 --from 山田太一@example.jp --to friend@far.example
+expect "explain who has not" 0 ": 0 of 2 recipients"
+
+# a login that has no room in a block's text
+long=$(printf '山%.0s' $(seq 100))
+run block add "identity:${long}郎"; expect "block a long login" 0 "blocked"
+run explain --client 198.51.100.9 --login "${long}郎" --from a@example.jp --to friend@far.example
+expect "explain a long login" 1 "refuses: identity-blocked"
+run explain --client 198.51.100.9 --login "${long}一" --from a@example.jp --to friend@far.example
+expect "explain one like it" 1 '!identity-blocked'
+run block list; expect "a long login is listed" 0 'identity:\xe5\xb1\xb1'
+run block lift "${said%%$'\n'*}"; expect "lift it as it is listed" 0 "lifted"
+
 kill "$daemon"; wait "$daemon"; status=$? said=; daemon=
 expect "the daemon ends" 0
 run block lift client:203.0.113.7; expect "no daemon" 4 "will be done when the daemon starts"

@@ -895,7 +895,7 @@ static void test_restore_twice(void **state)
     cursor = 0;
     assert_true(ledger_changed(ledger, rows, ROOM, &cursor) >= 1);
     assert_string_equal(rows[cursor > 0 ? 2 : 0].subject,
-                        "client:2001:db8:1111:2222:3333:4444:5555:6666:a");
+                        "client:2001:db8:1111:2222:3333:444~62171cdf0d48");
     ledger_free(ledger);
 }
 
