@@ -27,11 +27,13 @@ floor()
     store/schema) echo 9 ;;
     store/policydb | store/statedb) echo 10 ;;
     live/whole | live/mapped) echo 19 ;;
-    live/slot | live/moment | live/sequence | live/message | live/journal | live/windows) echo 20 ;;
-    live/book) echo 21 ;;
-    live/recorder) echo 22 ;;
-    live/keeper) echo 23 ;;
-    live/engine) echo 24 ;;
+    live/slot | live/moment | live/sequence | live/message | live/journal | live/windows | live/hash) echo 20 ;;
+    live/book_own) echo 21 ;;
+    live/book) echo 22 ;;
+    live/book_keep) echo 23 ;;
+    live/recorder) echo 24 ;;
+    live/keeper) echo 25 ;;
+    live/engine) echo 26 ;;
     log | listen | notify | session | interpose | ctl) echo 30 ;;
     permit | callbacks | probe | counted) echo 31 ;;
     watch) echo 32 ;;

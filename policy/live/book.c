@@ -2,74 +2,25 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "live/book.h"
 
-#include <pthread.h>
 #include <sodium.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/decide.h"
-#include "core/gateway.h"
 #include "core/organisation.h"
+#include "live/book_own.h"
 
 enum {
     BLOCKS_MOST = 100000,
-    GATEWAYS_MOST = 1000,  /* client hosts whose names are remembered */
-    GATEWAY_BLOCK = 86400, /* seconds; the next one within a day is twice as long */
-    TRAP_SECONDS = 86400,  /* a login's second message to a trap within so long blocks it, */
-    TRAP_ALLOWED = 1       /* the first does not */
+    GATEWAYS_MOST = 1000, /* client hosts whose names are remembered */
+    GATEWAY_BLOCK = 86400 /* seconds; the next one within a day is twice as long */
 };
-
-/* The count of a login's messages to traps: no rule of rate_limit has it. */
-#define TRAP_GROUP UINT64_C(0x7472617073)
-
-/* The key of all hashes. Whoever has read the pointer may use it without the lock: what comes in
- * its place leaves it where it is. */
-struct hash_key {
-    unsigned char bytes[crypto_shorthash_KEYBYTES];
-    struct hash_key *before; /* used until this one came */
-};
-
-struct book {
-    pthread_mutex_t lock;
-    struct hash_key *_Atomic hash_key; /* changed under the lock */
-    struct sequence *sequence;
-    struct ledger *ledger;
-    struct blocklist *blocks;
-    struct windows *windows;
-    struct gateway *gateway;
-    struct journal *journal;               /* NULL: nothing can be recorded yet */
-    int64_t offset;                        /* ledger's clock less steady clock */
-    unsigned char record[DECISION_RECORD]; /* the one that is written now; not on the stack: what a
-                                              thread of libmilter has used of it is given back at
-                                              its end and comes again page by page */
-};
-
-static struct hash_key *hash_key_new(const unsigned char bytes[crypto_shorthash_KEYBYTES])
-{
-    struct hash_key *key = malloc(sizeof *key);
-
-    if (key != NULL) {
-        memcpy(key->bytes, bytes, sizeof key->bytes);
-        key->before = NULL;
-    }
-    return key;
-}
-
-static void hash_key_free(struct hash_key *key)
-{
-    while (key != NULL) {
-        struct hash_key *before = key->before;
-        free(key);
-        key = before;
-    }
-}
 
 struct book *book_new(struct sequence *sequence, size_t keys_most)
 {
     struct book *book = calloc(1, sizeof *book);
-    unsigned char chosen[crypto_shorthash_KEYBYTES];
+    unsigned char chosen[HASH_KEY];
     uint64_t seed = 0;
 
     if (book == NULL) {
@@ -107,105 +58,6 @@ void book_free(struct book *book)
         hash_key_free(atomic_load(&book->hash_key));
         pthread_mutex_destroy(&book->lock);
         free(book);
-    }
-}
-
-static void lock(struct book *book)
-{
-    pthread_mutex_lock(&book->lock);
-}
-
-static void unlock(struct book *book)
-{
-    pthread_mutex_unlock(&book->lock);
-}
-
-static int64_t clock_at(const struct book *book, struct moment now)
-{
-    int64_t time = now.steady + book->offset;
-
-    return time > 0 ? time : 0;
-}
-
-/* -- keys ----------------------------------------------------------------------------------- */
-
-/* Keyed hashes of the subjects and of their blocks, made once a recipient; 0 = there is none. */
-struct hashes {
-    uint64_t subject[SUBJECT_COUNT];
-    uint64_t client_block, relay_block, identity_block;
-};
-
-static uint64_t hash_of(const struct hash_key *key, const void *bytes, size_t size)
-{
-    unsigned char out[crypto_shorthash_BYTES];
-    uint64_t hash;
-
-    crypto_shorthash(out, bytes, size, key->bytes);
-    memcpy(&hash, out, sizeof hash);
-    return hash != 0 ? hash : 1;
-}
-
-static uint64_t hash_subject(const struct hash_key *key, const struct subjects *subjects,
-                             enum subject subject)
-{
-    unsigned char bytes[ADDRESS_FORM_ROOM + 2] = {(unsigned char)subject};
-    size_t size = 1;
-
-    switch (subject) {
-    case SUBJECT_CLIENT:
-    case SUBJECT_WINDOW:
-        memcpy(bytes + 1, subjects->client.byte, sizeof subjects->client.byte);
-        bytes[1 + sizeof subjects->client.byte] = (unsigned char)subjects->prefix;
-        size = 2 + sizeof subjects->client.byte;
-        break;
-    case SUBJECT_IDENTITY:
-        size = 1 + strlen(subjects->login);
-        memcpy(bytes + 1, subjects->login, size - 1);
-        break;
-    case SUBJECT_SENDER:
-        size = 1 + strlen(subjects->sender);
-        memcpy(bytes + 1, subjects->sender, size - 1);
-        break;
-    default:
-        break;
-    }
-    return hash_of(key, bytes, size);
-}
-
-static struct ledger_key key_of(const struct hash_key *key, uint64_t group, uint32_t seconds,
-                                uint64_t subject)
-{
-    uint64_t both[2] = {group, subject};
-
-    return (struct ledger_key){hash_of(key, both, sizeof both), group, seconds};
-}
-
-/* A block's key: of the client's network or the login, or of a client's right to relay. */
-static uint64_t block_key(const struct hash_key *key, uint64_t subject, bool relay)
-{
-    uint64_t both[2] = {relay ? 1 : 0, subject};
-
-    return hash_of(key, both, sizeof both);
-}
-
-static void hash_subjects(const struct hash_key *key, const struct subjects *subjects,
-                          struct hashes *hashes)
-{
-    memset(hashes, 0, sizeof *hashes);
-    for (unsigned s = 0; s < SUBJECT_COUNT; s++) {
-        if (subjects->counted[s]) {
-            hashes->subject[s] = hash_subject(key, subjects, (enum subject)s);
-        }
-    }
-    if (subjects->kind == KIND_WINDOW) { /* for blocks, not for counts */
-        hashes->subject[SUBJECT_CLIENT] = hash_subject(key, subjects, SUBJECT_CLIENT);
-    }
-    if (hashes->subject[SUBJECT_CLIENT] != 0) {
-        hashes->client_block = block_key(key, hashes->subject[SUBJECT_CLIENT], false);
-        hashes->relay_block = block_key(key, hashes->subject[SUBJECT_CLIENT], true);
-    }
-    if (hashes->subject[SUBJECT_IDENTITY] != 0) {
-        hashes->identity_block = block_key(key, hashes->subject[SUBJECT_IDENTITY], false);
     }
 }
 
@@ -254,8 +106,8 @@ static void find_limits(struct passage *passage)
         const struct limit *limit = &usage->limit[i].limit;
         uint64_t group = passage->shadow ? ~limit->group : limit->group;
         passage->key[i] =
-            key_of(passage->hash_key, group, limit->seconds,
-                   passage->hashes.subject[policy_counts_for(passage->judgement.kind, limit)]);
+            hash_count(passage->hash_key, group, limit->seconds,
+                       passage->hashes.subject[policy_counts_for(passage->judgement.kind, limit)]);
     }
 }
 
@@ -346,7 +198,7 @@ static void block(struct passage *passage, enum subject subject, bool relay, int
         subject = SUBJECT_CLIENT;
         relay = true;
     }
-    uint64_t key = block_key(passage->hash_key, passage->hashes.subject[subject], relay);
+    uint64_t key = hash_block(passage->hash_key, passage->hashes.subject[subject], relay);
     int64_t longest = policy_number(passage->policy, SETTING_BLOCK_LONGEST);
     unsigned strikes = 1;
 
@@ -450,8 +302,8 @@ static void follow_trap(struct passage *passage, const struct verdict *verdict)
     if (passage->judgement.identified) {
         enum subject subject =
             passage->judgement.kind == KIND_WINDOW ? SUBJECT_WINDOW : SUBJECT_IDENTITY;
-        struct ledger_key key =
-            key_of(passage->hash_key, TRAP_GROUP, TRAP_SECONDS, passage->hashes.subject[subject]);
+        struct ledger_key key = hash_count(passage->hash_key, TRAP_GROUP, TRAP_SECONDS,
+                                           passage->hashes.subject[subject]);
         uint64_t before = ledger_count(passage->book->ledger, &key, passage->time);
         charge(passage, &key, subject, TRAP_ALLOWED);
         if (before >= TRAP_ALLOWED) {
@@ -540,23 +392,6 @@ static void apply(struct passage *passage, struct judged *judged, uint64_t recor
 
 /* -- the record ------------------------------------------------------------------------------ */
 
-static struct text text_from(const char *text)
-{
-    return (struct text){text, strlen(text)};
-}
-
-static bool append(struct book *book, const struct decision *decision, bool urgent,
-                   uint64_t *record)
-{
-    struct why why;
-    size_t size;
-
-    *record = 0;
-    return book->journal != NULL && journal_ready(book->journal, urgent) &&
-           (size = decision_write(decision, book->record)) > 0 &&
-           journal_append(book->journal, book->record, size, urgent, record, &why) == STATUS_OK;
-}
-
 /* Writes the decision down. False: that cannot be done. */
 static bool write_decision(struct passage *passage, const struct judged *judged, uint64_t *record)
 {
@@ -608,7 +443,7 @@ static bool write_decision(struct passage *passage, const struct judged *judged,
         decision.block_subject = text_from(passage->block.subject);
     }
     decision.lifted = text_from("");
-    return append(passage->book, &decision, false, record);
+    return book_append(passage->book, &decision, false, record);
 }
 
 /* Number, record, then ledger and blocks. A permission that nobody can account for is not given. */
@@ -758,8 +593,8 @@ void book_judge(struct book *book, const struct hold *hold, const struct questio
     if (judging) {
         find_limits(&passage);
     }
-    lock(book);
-    passage.time = clock_at(book, now);
+    book_lock(book);
+    passage.time = book_time(book, now);
     if (judging) {
         if (take_window(&passage, &facts, judged) || is_outdated(&passage)) {
             find_limits(&passage);
@@ -783,7 +618,7 @@ void book_judge(struct book *book, const struct hold *hold, const struct questio
         passage.blocks = false;
     }
     settle(&passage, judged);
-    unlock(book);
+    book_unlock(book);
     if (merged && judged->verdict.action != ACTION_PASS) {
         /* no record can be written now: that of the other speaks for both */
         judged->repeated =
@@ -805,13 +640,13 @@ void book_probe(struct book *book, const struct hold *hold, const struct facts *
 {
     static const struct usage nothing;
 
-    lock(book);
+    book_lock(book);
     if (hold->policy != NULL) {
         decide(hold->policy, facts, &nothing, verdict);
     } else {
         decide_nothing(REASON_NO_POLICY, verdict);
     }
-    unlock(book);
+    book_unlock(book);
 }
 
 void book_trouble(struct book *book, enum reason reason, struct moment now, struct judged *judged)
@@ -836,10 +671,10 @@ void book_trouble(struct book *book, enum reason reason, struct moment now, stru
     passage.blocks = false;
     memset(passage.subjects.counted, 0, sizeof passage.subjects.counted);
     decide_nothing(reason, &judged->verdict);
-    lock(book);
-    passage.time = clock_at(book, now);
+    book_lock(book);
+    passage.time = book_time(book, now);
     settle(&passage, judged);
-    unlock(book);
+    book_unlock(book);
 }
 
 /* Gives back what the message was charged, as its end record says. */
@@ -872,350 +707,16 @@ void book_end(struct book *book, struct message *message, enum outcome outcome, 
     end.charges = outcome == OUTCOME_ACCEPTED ? 0 : start->charges;
     end.charge_list = start->charge;
     end.number_list = numbers;
-    lock(book);
-    end.steady = clock_at(book, now);
+    book_lock(book);
+    end.steady = book_time(book, now);
     while ((count = message_numbers(message, &from, numbers, DECISION_NUMBERS)) > 0 ||
            end.charges > 0) {
         end.numbers = count;
-        append(book, &end, true, &record);
+        book_append(book, &end, true, &record);
         give_back(book, &end, record);
         end.charges = 0; /* with the first record of several */
     }
-    unlock(book);
+    book_unlock(book);
     start->charges = 0;
     message->count = 0;
-}
-
-/* -- the keeper ------------------------------------------------------------------------------ */
-
-void book_set_clock(struct book *book, bool same_boot, int64_t steady_offset, int64_t ledger,
-                    int64_t wall, struct moment now)
-{
-    int64_t passed = now.wall > wall ? now.wall - wall : 0;
-
-    lock(book);
-    book->offset = steady_offset;
-    if (!same_boot || now.steady + book->offset < ledger) {
-        book->offset = ledger + (same_boot ? 0 : passed) - now.steady;
-    }
-    unlock(book);
-}
-
-int64_t book_clock_offset(struct book *book)
-{
-    lock(book);
-    int64_t offset = book->offset;
-    unlock(book);
-    return offset;
-}
-
-int64_t book_clock(struct book *book, struct moment now)
-{
-    lock(book);
-    int64_t time = clock_at(book, now);
-    unlock(book);
-    return time;
-}
-
-enum status book_set_key(struct book *book, const unsigned char key[16], struct why *why)
-{
-    struct hash_key *made = NULL;
-    enum status status = STATUS_OK;
-
-    lock(book);
-    struct hash_key *before = atomic_load(&book->hash_key);
-    if (memcmp(before->bytes, key, sizeof before->bytes) != 0) {
-        made = hash_key_new(key);
-        status = made != NULL ? STATUS_OK : why_set(why, STATUS_BROKEN, "no memory for a key");
-    }
-    if (made != NULL) {
-        made->before = before;
-        atomic_store(&book->hash_key, made);
-    }
-    unlock(book);
-    return status;
-}
-
-enum status book_keys(struct book *book, size_t keys_most, struct why *why)
-{
-    uint64_t seed = 0;
-
-    randombytes_buf(&seed, sizeof seed);
-    struct ledger *ledger = ledger_new(keys_most, seed);
-    if (ledger == NULL) {
-        return why_set(why, STATUS_BROKEN, "no memory for keys_most = %zu counters", keys_most);
-    }
-    lock(book);
-    struct ledger *before = book->ledger;
-    book->ledger = ledger;
-    unlock(book);
-    ledger_free(before);
-    return STATUS_OK;
-}
-
-void book_restore_counter(struct book *book, const struct ledger_row *row, struct moment now)
-{
-    lock(book);
-    ledger_restore(book->ledger, row, clock_at(book, now));
-    unlock(book);
-}
-
-/* Its key is made from the subject's text, by which state.db knows it too. */
-static void restore_block(struct book *book, const struct decision *record)
-{
-    struct block made;
-    struct why why;
-
-    memset(&made, 0, sizeof made);
-    snprintf(made.subject, sizeof made.subject, "%.*s", (int)record->block_subject.size,
-             record->block_subject.bytes);
-    made.since = record->wall;
-    made.until = record->block_until;
-    made.until_steady = record->block_until_steady;
-    made.strikes = record->block_strikes;
-    made.reason = record->verdict.reason;
-    made.rule = record->verdict.rule;
-    made.number = record->number;
-    if (book_block_key(book, NULL, made.subject, &made, &why) == STATUS_OK) {
-        book_block(book, &made, true);
-    }
-}
-
-void book_restore_record(struct book *book, const struct decision *record, uint64_t number,
-                         uint64_t blocks_record, struct moment now)
-{
-    char text[SUBJECT_TEXT];
-
-    lock(book);
-    int64_t time = clock_at(book, now);
-    for (size_t i = 0; i < record->charges; i++) {
-        const struct charge *one = &record->charge_list[i];
-        struct ledger_key key = {one->hash, one->group, one->seconds};
-        if (record->kind == RECORD_END) {
-            ledger_refund(book->ledger, &key, one->amount, one->at, time, number);
-            continue;
-        }
-        snprintf(text, sizeof text, "%.*s", (int)record->subject[one->subject].size,
-                 record->subject[one->subject].bytes);
-        if (record->kind == RECORD_RESET) {
-            ledger_reset(book->ledger, &key, text, time, number);
-        } else {
-            ledger_charge(book->ledger, &key, text, one->allowed, one->amount, one->at, time,
-                          number);
-        }
-    }
-    unlock(book);
-    if (record->kind == RECORD_DECISION && record->blocks && number > blocks_record &&
-        record->block_until_steady > time) {
-        restore_block(book, record);
-    }
-}
-
-void book_attach(struct book *book, struct journal *journal)
-{
-    lock(book);
-    book->journal = journal;
-    unlock(book);
-}
-
-uint64_t book_turn(struct book *book, struct moment now)
-{
-    struct decision nothing;
-    uint64_t record = 0;
-
-    memset(&nothing, 0, sizeof nothing);
-    nothing.kind = RECORD_END;
-    nothing.wall = now.wall;
-    lock(book);
-    nothing.steady = clock_at(book, now);
-    if (book->journal != NULL) {
-        journal_turn(book->journal);
-        if (!append(book, &nothing, true, &record)) {
-            record = 0;
-        }
-    }
-    unlock(book);
-    return record;
-}
-
-size_t book_counters(struct book *book, struct ledger_row *rows, size_t room, size_t *cursor)
-{
-    lock(book);
-    size_t count = ledger_changed(book->ledger, rows, room, cursor);
-    unlock(book);
-    return count;
-}
-
-void book_touch(struct book *book)
-{
-    lock(book);
-    ledger_touch(book->ledger);
-    blocklist_touch(book->blocks);
-    unlock(book);
-}
-
-size_t book_blocks(struct book *book, struct block *blocks, size_t room)
-{
-    lock(book);
-    size_t count = blocklist_changed(book->blocks, blocks, room);
-    unlock(book);
-    return count;
-}
-
-size_t book_sweep(struct book *book, struct moment now, int64_t *rows, size_t room)
-{
-    lock(book);
-    size_t count = blocklist_sweep(book->blocks, clock_at(book, now), rows, room);
-    unlock(book);
-    return count;
-}
-
-void book_block_written(struct book *book, uint64_t key, int64_t row)
-{
-    lock(book);
-    blocklist_written(book->blocks, key, row);
-    unlock(book);
-}
-
-void book_blocks_again(struct book *book, const struct block *blocks, size_t count)
-{
-    lock(book);
-    for (size_t i = 0; i < count; i++) {
-        blocklist_unwritten(book->blocks, blocks[i].key);
-    }
-    unlock(book);
-}
-
-void book_sweep_again(struct book *book, const int64_t *rows, size_t count)
-{
-    lock(book);
-    for (size_t i = 0; i < count; i++) {
-        blocklist_untold(book->blocks, rows[i]);
-    }
-    unlock(book);
-}
-
-bool book_block_at(struct book *book, size_t n, struct block *block)
-{
-    lock(book);
-    const struct block *found = blocklist_at(book->blocks, n);
-    if (found != NULL) {
-        *block = *found;
-    }
-    unlock(book);
-    return found != NULL;
-}
-
-bool book_block_find(struct book *book, uint64_t key, struct block *block)
-{
-    lock(book);
-    /* asked at the beginning of all times, so that those count that have ended */
-    const struct block *found = blocklist_find(book->blocks, key, INT64_MIN);
-    if (found != NULL) {
-        *block = *found;
-    }
-    unlock(book);
-    return found != NULL;
-}
-
-enum status book_block_key(struct book *book, const struct policy *policy, const char *subject,
-                           struct block *block, struct why *why)
-{
-    struct subjects subjects;
-    char text[SUBJECT_TEXT];
-    bool relay = false;
-    enum status status = subject_parse(policy, subject, &subjects, &relay, text, why);
-
-    if (status != STATUS_OK) {
-        return status;
-    }
-    const struct hash_key *key = atomic_load(&book->hash_key);
-    enum subject kind = subjects.counted[SUBJECT_IDENTITY] ? SUBJECT_IDENTITY : SUBJECT_CLIENT;
-    block->key = block_key(key, hash_subject(key, &subjects, kind), relay);
-    memcpy(block->subject, text,
-           sizeof text < sizeof block->subject ? sizeof text : sizeof block->subject);
-    return STATUS_OK;
-}
-
-bool book_block(struct book *book, const struct block *block, bool changed)
-{
-    lock(book);
-    bool put = blocklist_put(book->blocks, block, changed);
-    unlock(book);
-    return put;
-}
-
-bool book_lift(struct book *book, uint64_t key)
-{
-    lock(book);
-    bool removed = blocklist_remove(book->blocks, key);
-    unlock(book);
-    return removed;
-}
-
-struct windows *book_windows(struct book *book)
-{
-    return book->windows;
-}
-
-static void add_reset(const struct hash_key *hash_key, struct decision *reset,
-                      struct charge *charges, uint64_t group, uint32_t seconds,
-                      enum subject subject, const struct hashes *hashes)
-{
-    struct ledger_key key = key_of(hash_key, group, seconds, hashes->subject[subject]);
-
-    charges[reset->charges++] = (struct charge){key.hash,    key.group, reset->steady,         0,
-                                                key.seconds, 0,         (unsigned char)subject};
-}
-
-enum status book_reset(struct book *book, const struct policy *policy, const char *subject,
-                       struct moment now, size_t *counts, struct why *why)
-{
-    struct subjects subjects;
-    struct limit limits[LIMITS_MOST];
-    struct charge charges[DECISION_CHARGES];
-    struct hashes hashes;
-    char text[SUBJECT_TEXT];
-    struct decision reset;
-    bool relay = false;
-    uint64_t record = 0;
-    enum status status = subject_parse(policy, subject, &subjects, &relay, text, why);
-
-    *counts = 0;
-    if (status != STATUS_OK) {
-        return status;
-    }
-    if (relay) {
-        return why_set(why, STATUS_BAD, "%.100s: has no counts; write client:IP or identity:NAME",
-                       subject);
-    }
-    bool client = subjects.counted[SUBJECT_CLIENT];
-    subjects.counted[SUBJECT_WINDOW] = client; /* what it sends by login windows, too */
-    size_t count = policy_limits(policy, &subjects, limits);
-    memset(&reset, 0, sizeof reset);
-    reset.kind = RECORD_RESET;
-    reset.wall = now.wall;
-    reset.charge_list = charges;
-    reset.lifted = text_from(text);
-    lock(book);
-    reset.steady = clock_at(book, now);
-    const struct hash_key *hash_key = atomic_load(&book->hash_key);
-    hash_subjects(hash_key, &subjects, &hashes);
-    for (size_t i = 0; i < count && reset.charges + 1 < DECISION_CHARGES; i++) {
-        add_reset(hash_key, &reset, charges, limits[i].group, limits[i].seconds, limits[i].subject,
-                  &hashes);
-    }
-    add_reset(hash_key, &reset, charges, TRAP_GROUP, TRAP_SECONDS,
-              client ? SUBJECT_WINDOW : SUBJECT_IDENTITY, &hashes);
-    if (append(book, &reset, true, &record)) {
-        for (size_t i = 0; i < reset.charges; i++) {
-            struct ledger_key key = {charges[i].hash, charges[i].group, charges[i].seconds};
-            ledger_reset(book->ledger, &key, text, reset.steady, record);
-        }
-        *counts = reset.charges;
-    } else {
-        status = why_set(why, STATUS_BUSY, "nothing can be recorded just now, try again");
-    }
-    unlock(book);
-    return status;
 }

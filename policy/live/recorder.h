@@ -5,7 +5,7 @@
 
 #include "core/policy.h"
 #include "core/status.h"
-#include "live/book.h"
+#include "live/book_keep.h"
 
 /* Owns the journal of a state directory, which the caller holds for itself. */
 struct recorder;

@@ -62,7 +62,7 @@ tried() # FOLDER PART GUARD
     fi
 }
 
-book=policy/live/book.c recorder=policy/live/recorder.c
+book=policy/live/book.c keep=policy/live/book_keep.c recorder=policy/live/recorder.c
 planted counting milter/callbacks.c '/^static sfsistat on_abort/,/^}/ s/session_end_message\(session, engine, OUTCOME_ABORTED\);/;/' \
     'an abort ends the message'
 planted counting $book 's/passage->shadow = mode == MODE_OBSERVE;/passage->shadow = false;/' 'what is observed has counts of its own'
@@ -72,11 +72,11 @@ planted counting "policy/core/decide.c policy/core/policy_limit.c" \
     's/judgement->identified && usage->identity.blocked/judgement->identified \&\& (usage->identity.blocked || usage->client.blocked)/; s/subjects->counted\[SUBJECT_CLIENT\] = kind == KIND_STRANGER \|\| kind == KIND_CLIENT_HOST/subjects->counted[SUBJECT_CLIENT] = true/' \
     'a block of the client is none of the login, in two places'
 planted counting $book 's/: passage->usage.client.blocked\)/: passage->usage.client.blocked) if (false)/' 'who keeps trying renews no block'
-planted kill $book '/^void book_restore_record/,/^}/ s/ledger_charge\(book->ledger, &key, text/if (false) ledger_charge(book->ledger, \&key, text/' \
+planted kill $keep '/^void book_restore_record/,/^}/ s/ledger_charge\(book->ledger, &key, text/if (false) ledger_charge(book->ledger, \&key, text/' \
     'charges come back from the records'
-planted kill $book '/^void book_restore_record/,/^}/ s/one->amount, one->at, time, number\);/2 * one->amount, one->at, time, number);/' \
+planted kill $keep '/^void book_restore_record/,/^}/ s/one->amount, one->at, time, number\);/2 * one->amount, one->at, time, number);/' \
     'what is given back is given back once'
-planted kill $book 's/record->blocks && number > blocks_record &&/false \&\&/' 'blocks come back from the records'
+planted kill $keep 's/record->blocks && number > blocks_record &&/false \&\&/' 'blocks come back from the records'
 planted kill policy/live/sequence.c 's/first \+ SEQUENCE_BLOCK, &trouble\);/first + 1, \&trouble);/' 'numbers are reserved before they are given'
 planted disk $recorder '/^static void begin_anew/,/^}/ s/book_touch\(recorder->book\);/;/; /^static void begin_anew/,/^}/ s/recorder->drained = recorder->blocks = recorder->counted = 0;/;/' \
     'what is known goes into the new state.db'
