@@ -55,10 +55,10 @@ int64_t ledger_wait(const struct ledger *ledger, const struct ledger_key *key, u
 void ledger_subject(const char *text, char to[LEDGER_SUBJECT]);
 
 /* Counts `amount` events at `at` (not in the future of `now`; older than the window: no effect).
- * subject is the text to show (kept as ledger_subject has it); allowed is the limit that the key is near or
- * not near. record is the number of the journal's record that says so, ascending: what comes with a
- * record that is not above the one ledger_restore brought for the key is passed over. One record
- * may charge or refund the same key several times. 0: no record, never passed over. */
+ * subject is the text to show (kept as ledger_subject has it); allowed is the limit that the key is
+ * near or not near. record is the number of the journal's record that says so, ascending: what
+ * comes with a record that is not above the one ledger_restore brought for the key is passed over.
+ * One record may charge or refund the same key several times. 0: no record, never passed over. */
 void ledger_charge(struct ledger *ledger, const struct ledger_key *key, const char *subject,
                    uint64_t allowed, uint32_t amount, int64_t at, int64_t now, uint64_t record);
 /* Takes a charge back that was made at `at`. Nothing is taken back of a key that is not in the
