@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 #include <string.h>
+#include <ucontext.h>
 
 /* The copy that this thread makes just now. */
 static _Thread_local struct {
@@ -20,12 +21,14 @@ static struct sigaction before;
 
 static void on_bus(int number, siginfo_t *info, void *context)
 {
+    const ucontext_t *interrupted = context;
     uintptr_t at = (uintptr_t)info->si_addr;
 
-    (void)context;
     /* si_code > 0: from the kernel, not by kill() */
     if (copy.going != 0 && info->si_code > 0 && at >= copy.from && at < copy.to) {
         copy.going = 0;
+        /* the jump leaves the signals blocked that are blocked in here */
+        pthread_sigmask(SIG_SETMASK, &interrupted->uc_sigmask, NULL);
         siglongjmp(copy.back, 1);
     }
     sigaction(SIGBUS, &before, NULL);
@@ -39,8 +42,7 @@ void mapped_begin(void)
 
     memset(&action, 0, sizeof action);
     action.sa_sigaction = on_bus;
-    /* left by a jump, so that the signal is not blocked meanwhile */
-    action.sa_flags = SA_SIGINFO | SA_NODEFER;
+    action.sa_flags = SA_SIGINFO;
     sigemptyset(&action.sa_mask);
     pthread_mutex_lock(&lock);
     if (sigaction(SIGBUS, NULL, &now) == 0 &&
