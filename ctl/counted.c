@@ -9,6 +9,8 @@
 
 #include "core/decide.h"
 #include "core/ledger.h"
+#include "store/statedb_block.h"
+#include "store/statedb_counter.h"
 
 enum { KEYS = 1000 }; /* what the smallest ledger holds; a session has LIMITS_MOST at most */
 

@@ -14,7 +14,8 @@
 #include "core/status.h"
 #include "core/verdict.h"
 #include "store/policydb.h"
-#include "store/statedb.h"
+#include "store/statedb_decision.h"
+#include "store/statedb_request.h"
 
 enum ctl_exit {
     CTL_YES = 0,        /* yes, done */

@@ -7,6 +7,7 @@
 
 #include "core/policy_limit.h"
 #include "ctl.h"
+#include "store/statedb_block.h"
 
 #define USAGE                                                                                      \
     "block takes list, or add SUBJECT [--for 1h] [--note TEXT], or lift SUBJECT; SUBJECT is "      \

@@ -8,6 +8,7 @@
 #include "core/proof.h"
 #include "core/reply.h"
 #include "counted.h"
+#include "store/statedb_log.h"
 
 enum { TEXTS_ROOM = 8192, SHOWN_ROOM = 4 * DECISION_TEXT + 64, TEXTS = 16 };
 

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "ctl.h"
+#include "store/statedb_log.h"
 
 enum {
     FOLLOW_MS = 500,

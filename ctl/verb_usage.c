@@ -8,6 +8,7 @@
 #include "core/ledger.h"
 #include "core/policy_limit.h"
 #include "counted.h"
+#include "store/statedb_counter.h"
 
 #define USAGE "usage takes nothing, or one SUBJECT as usage shows it, or reset SUBJECT"
 

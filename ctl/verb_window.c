@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "ctl.h"
+#include "store/statedb_window.h"
 
 #define USAGE                                                                                      \
     "window takes open IP --login L [--for 30s], or close IP, or list; it is off unless the "      \

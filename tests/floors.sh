@@ -25,7 +25,11 @@ floor()
     core/decide) echo 7 ;;
     core/proof | store/db) echo 8 ;;
     store/schema) echo 9 ;;
-    store/policydb | store/statedb) echo 10 ;;
+    store/policydb | store/statement | store/decision_row) echo 10 ;;
+    store/statedb) echo 11 ;;
+    store/statedb_decision | store/statedb_block | store/statedb_counter | store/statedb_note) echo 12 ;;
+    store/statedb_window | store/statedb_prune | store/statedb_request) echo 12 ;;
+    store/statedb_log) echo 13 ;;
     live/whole | live/mapped) echo 19 ;;
     live/slot | live/moment | live/sequence | live/message | live/journal | live/windows | live/hash) echo 20 ;;
     live/book_own) echo 21 ;;
@@ -84,6 +88,7 @@ room()
     done
 }
 room 'policy/store/*' '#include ["<]sqlite3.h' 'sqlite3.h belongs into policy/store' ''
+room 'policy/store/stat*' '#include "store/(statement|decision_row).h' 'store/statement.h and store/decision_row.h are state.db'\''s own' ''
 room 'policy/live/*' '#include ["<]pthread.h' 'pthread.h belongs into policy/live and milter' 'milter/*'
 room 'milter/*' 'mfapi.h' 'mfapi.h belongs into milter' ''
 room 'policy/core/range.c' '#include ["<]libcidr.h' 'libcidr.h belongs into core/range.c' ''

@@ -13,6 +13,12 @@
 #include "live/moment.h"
 #include "live/whole.h"
 #include "store/statedb.h"
+#include "store/statedb_block.h"
+#include "store/statedb_counter.h"
+#include "store/statedb_decision.h"
+#include "store/statedb_note.h"
+#include "store/statedb_prune.h"
+#include "store/statedb_request.h"
 
 enum {
     PATH_ROOM = 4096,

@@ -9,6 +9,7 @@
 
 #include "core/decide.h"
 #include "core/policy_limit.h"
+#include "store/statedb_window.h"
 
 enum { WINDOWS_MOST = 10000, LATE_MS = 10000 };
 _Static_assert((int)WINDOW_LOGIN == (int)BLOCK_NOTE, "a request's note holds a window's login");

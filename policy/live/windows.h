@@ -9,7 +9,7 @@
 #include "core/facts.h"
 #include "core/policy.h"
 #include "core/windowlist.h"
-#include "store/statedb.h"
+#include "store/statedb_request.h"
 
 /* A bounded list with a lock of its own. `clock` is the ledger's, as in book.h. */
 struct windows;

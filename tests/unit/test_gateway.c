@@ -14,6 +14,7 @@
 
 #include "core/organisation.h"
 #include "desk.h"
+#include "store/statedb_block.h"
 
 /* -- names ----------------------------------------------------------------------------------- */
 

@@ -21,6 +21,12 @@
 
 #include "store/db.h"
 #include "store/schema.h"
+#include "store/statedb_block.h"
+#include "store/statedb_counter.h"
+#include "store/statedb_log.h"
+#include "store/statedb_note.h"
+#include "store/statedb_prune.h"
+#include "store/statedb_request.h"
 
 #define COUNT_OF(array) (sizeof(array) / sizeof(array)[0])
 /* 2026-11-24 03:00:00 UTC */

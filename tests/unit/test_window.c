@@ -12,6 +12,8 @@
 #include <cmocka.h>
 
 #include "desk.h"
+#include "store/statedb_request.h"
+#include "store/statedb_window.h"
 
 /* -- the list -------------------------------------------------------------------------------- */
 
