@@ -375,6 +375,17 @@ enum status statedb_sync(struct statedb *db, struct why *why)
 
 /* -- who else has written -------------------------------------------------------------------- */
 
+/* quick_check tells of a page that it could not read, for want of memory most likely, in the same
+ * way as of damage. */
+static bool tells_of_an_unread_page(const char *answer)
+{
+    static const char code[] = "error code=";
+    const char *at = strstr(answer, code);
+
+    return strstr(answer, "failed to get page") != NULL ||
+           (at != NULL && strtol(at + sizeof code - 1, NULL, 10) == SQLITE_NOMEM);
+}
+
 enum status statedb_whole(struct statedb *db, struct why *why)
 {
     sqlite3_stmt *statement = NULL;
@@ -391,12 +402,15 @@ enum status statedb_whole(struct statedb *db, struct why *why)
     if (code == SQLITE_OK) {
         code = sqlite3_step(statement);
     }
-    const unsigned char *answer = code == SQLITE_ROW ? sqlite3_column_text(statement, 0) : NULL;
+    const char *answer =
+        code == SQLITE_ROW ? (const char *)sqlite3_column_text(statement, 0) : NULL;
     if (code != SQLITE_ROW) {
         status = statement_failed(db, code, why);
-    } else if (answer == NULL || strcmp((const char *)answer, "ok") != 0) {
-        status = why_set(why, STATUS_BAD, "%s: is damaged: %.120s", db->path,
-                         answer != NULL ? (const char *)answer : "no memory to say how");
+    } else if (answer == NULL || tells_of_an_unread_page(answer)) {
+        status = why_set(why, STATUS_BROKEN, "%s: not all of its pages can be read: %.120s",
+                         db->path, answer != NULL ? answer : "no memory");
+    } else if (strcmp(answer, "ok") != 0) {
+        status = why_set(why, STATUS_BAD, "%s: is damaged: %.120s", db->path, answer);
     } else {
         db->file = seen;
     }

@@ -619,6 +619,33 @@ static void test_whole(void **state)
     statedb_close(db);
 }
 
+/* No memory to look at all pages is no damage: the file would be set aside for nothing. */
+static void test_whole_without_memory(void **state)
+{
+    const struct place *place = *state;
+    struct statedb *db = open_state(place, STATEDB_DAEMON);
+    enum status status = STATUS_BROKEN;
+    uint64_t next = 1;
+    int failures = 0;
+
+    for (int i = 0; i < 20; i++) {
+        OK(fill(db, &next));
+    }
+    /* pages behind a long text are read in another way */
+    shell(place, "INSERT INTO note(at, kind, text)"
+                 " VALUES('2026-11-24', 'block', printf('%.900000c', 'x'))");
+    assert_string_equal(shell(place, "PRAGMA wal_checkpoint(TRUNCATE)"), "0");
+    for (sqlite3_int64 most = sqlite3_memory_used() / 2; status != STATUS_OK; most += 1024) {
+        sqlite3_hard_heap_limit64(most);
+        status = statedb_whole(db, &why);
+        sqlite3_hard_heap_limit64(0);
+        assert_true(status == STATUS_OK || status == STATUS_BROKEN);
+        failures += status != STATUS_OK;
+    }
+    assert_true(failures > 0);
+    statedb_close(db);
+}
+
 /* A tool that brought the -wal into the file would make the daemon look at all of it. */
 static void test_tool_leaves_the_file(void **state)
 {
@@ -1637,6 +1664,7 @@ int main(void)
         PLACED(test_locked),
         PLACED(test_same),
         PLACED(test_whole),
+        PLACED(test_whole_without_memory),
         PLACED(test_tool_leaves_the_file),
         PLACED(test_removed),
         PLACED(test_replaced),
