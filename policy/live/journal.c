@@ -39,10 +39,11 @@ enum {
     VERSION = 1,
     NEED = RECORD_HEADER + JOURNAL_RECORD, /* room for any record */
     CAPACITY = JOURNAL_SEGMENT - HEADER,
-    AHEAD_MOST = 8,    /* empty segments */
-    PAGED_MOST = 2,    /* of these, with all pages in memory: what a second takes at full speed */
-    PACE = 16,         /* calls of journal_extend until a segment that was taken is forgotten */
-    LOOK = 128 * 1024, /* octets read at once */
+    AHEAD_MOST = 8,     /* empty segments */
+    PAGED_MOST = 2,     /* of these, with all pages in memory: what a second takes at full speed */
+    PAGES = 128 * 1024, /* octets that get their pages at once: others wait for the address space */
+    PACE = 16,          /* calls of journal_extend until a segment that was taken is forgotten */
+    LOOK = 128 * 1024,  /* octets read at once */
     PAGE = 4096,
     NAME_ROOM = 40,
     SENTENCE = 1024
@@ -55,10 +56,11 @@ _Static_assert(LOOK >= NEED, "a record is read at once");
 
 struct segment {
     uint64_t name;
-    /* whose these are: the reader's until it is in the list of the empty, then the writer's until
-     * `next` is set, then the reader's again */
-    int file;           /* -1 = closed */
-    unsigned char *map; /* NULL = records are written by pwrite */
+    /* -1 = closed. Whose it is: the reader's until it is in the list of the empty, then the
+     * writer's until another is behind it in the queue, then the reader's again */
+    int file;
+    unsigned char *map; /* NULL = none. Written by the writer; only the reader makes and ends it */
+    bool plain;         /* the writer's: its file was cut short, records are written by pwrite */
     uint64_t sequence, first;
     bool spoiled;          /* lost records: is linked as NAME.damaged and not written again */
     _Atomic uint64_t last; /* first - 1 = none */
@@ -87,11 +89,12 @@ struct journal {
     struct segment *tail;    /* the writer's */
     struct segment *fresh;   /* the writer's: out of the empty, its first write has failed so far */
     uint64_t sequence;       /* the writer's: highest ever used */
-    bool turn;               /* the writer's: the next record begins a segment */
+    atomic_bool turn;        /* the next record begins a segment */
     atomic_size_t remaining; /* octets behind the tail's end that may be written */
     unsigned char line[HEADER + NEED]; /* the writer's: what is written next */
 
     atomic_size_t waiting, most, segments, taken; /* taken: since journal_extend looked */
+    atomic_bool unsynced; /* the last journal_sync failed: a copy would not say so, pwrite may */
     _Atomic uint64_t last;
 
     /* the reader's */
@@ -101,6 +104,7 @@ struct journal {
     unsigned char *look;     /* octets of the segment used as look_sequence, from look_at on */
     uint64_t look_sequence;
     size_t look_at, look_size;
+    unsigned fast; /* calls of journal_extend until the pages of the empty are let go */
 };
 
 /* -- octets ------------------------------------------------------------------------------------ */
@@ -207,7 +211,8 @@ static bool open_file(const struct journal *journal, struct segment *segment)
 static void map_file(struct segment *segment)
 {
     if (segment->map == NULL) {
-        void *map = mmap(NULL, JOURNAL_SEGMENT, PROT_WRITE, MAP_SHARED, segment->file, 0);
+        void *map =
+            mmap(NULL, JOURNAL_SEGMENT, PROT_READ | PROT_WRITE, MAP_SHARED, segment->file, 0);
         segment->map = map != MAP_FAILED ? map : NULL;
     }
 }
@@ -316,16 +321,21 @@ static void count_record(struct journal *journal, struct segment *segment, uint6
 }
 
 /* As a copy into the mapped file or, where its page cannot be had, by pwrite, which says why or
- * mends it (a file that was cut short grows). Linux has one page for both, and fdatasync brings it
- * to the disk. */
+ * mends it: a file that was cut short grows again, and if not as a whole, by pwrite from now on.
+ * Linux has one page for both, and fdatasync brings it to the disk. */
 static enum status write_line(struct journal *journal, size_t size, size_t at, struct why *why)
 {
     struct segment *tail = journal->tail;
 
-    if (tail->map != NULL && mapped_copy(tail->map + at, journal->line, size)) {
+    if (tail->map == NULL || tail->plain || atomic_load(&journal->unsynced)) {
+        return write_at(journal, tail, journal->line, size, at, why);
+    }
+    if (mapped_copy(tail->map + at, journal->line, size)) {
         return STATUS_OK;
     }
-    return write_at(journal, tail, journal->line, size, at, why);
+    enum status status = write_at(journal, tail, journal->line, size, at, why);
+    tail->plain = status == STATUS_OK && posix_fallocate(tail->file, 0, JOURNAL_SEGMENT) != 0;
+    return status;
 }
 
 /* In the segment that is written now. */
@@ -370,6 +380,7 @@ static enum status append_fresh(struct journal *journal, uint64_t number, const 
     fresh->sequence = sequence;
     fresh->first = number;
     fresh->spoiled = false;
+    fresh->plain = false;
     count_record(journal, fresh, number);
     atomic_store(&fresh->end, HEADER + stride(size));
     atomic_store(&tail->next, fresh);
@@ -395,10 +406,11 @@ enum status journal_append(struct journal *journal, const void *bytes, size_t si
                        journal->path, atomic_load(&journal->waiting));
     }
     bool fits = stride(size) <= atomic_load(&journal->remaining);
-    bool fresh = !fits || (journal->turn && atomic_load(&journal->empties) > 0);
+    bool turn = atomic_load(&journal->turn);
+    bool fresh = !fits || (turn && atomic_load(&journal->empties) > 0);
     if (fresh) {
         status = append_fresh(journal, number, bytes, size, why);
-        journal->turn = journal->turn && status != STATUS_OK;
+        atomic_store(&journal->turn, turn && status != STATUS_OK);
     } else {
         status = append_here(journal, number, bytes, size, why);
     }
@@ -410,7 +422,7 @@ enum status journal_append(struct journal *journal, const void *bytes, size_t si
 
 void journal_turn(struct journal *journal)
 {
-    journal->turn = true;
+    atomic_store(&journal->turn, true);
 }
 
 /* -- the reader -------------------------------------------------------------------------------- */
@@ -509,27 +521,61 @@ enum status journal_read(struct journal *journal, struct journal_cursor *cursor,
     return why_set(why, STATUS_BUSY, "%s: no other record yet", journal->path);
 }
 
+static bool is_cut(const struct segment *segment)
+{
+    struct stat stat;
+
+    return !segment->spoiled && fstat(segment->file, &stat) == 0 && stat.st_size < JOURNAL_SEGMENT;
+}
+
+static enum status sync_segment(struct journal *journal, struct segment *segment, struct why *why)
+{
+    size_t end = atomic_load(&segment->end);
+    bool cut = false;
+
+    if (segment->synced == end) {
+        return STATUS_OK;
+    }
+    if (open_file(journal, segment) && is_cut(segment)) {
+        /* a copy into the page where the file ends says nothing, and what stands behind its end is
+         * lost when that page is brought to the disk: it grows before, and gets no other record */
+        cut = true;
+        posix_fallocate(segment->file, 0, JOURNAL_SEGMENT);
+        atomic_store(&journal->turn, true);
+    }
+    if (segment->file < 0 || fdatasync(segment->file) != 0) {
+        return why_set(why, STATUS_BROKEN, "%s: cannot bring records to the disk: %s",
+                       journal->path, strerror(errno));
+    }
+    segment->synced = end;
+    if (cut) {
+        return why_set(why, STATUS_BROKEN,
+                       "%s/%016" PRIu64 ".journal: somebody has cut it short; records of it may be "
+                       "lost for state.db and the counts",
+                       journal->path, segment->name);
+    }
+    return STATUS_OK;
+}
+
 enum status journal_sync(struct journal *journal, struct why *why)
 {
     struct segment *segment = atomic_load(&journal->start.next);
+    enum status status = STATUS_OK;
 
     while (segment != NULL) {
         struct segment *next = atomic_load(&segment->next);
-        size_t end = atomic_load(&segment->end);
+        struct why own;
 
-        if (segment->synced != end) {
-            if (!open_file(journal, segment) || fdatasync(segment->file) != 0) {
-                return why_set(why, STATUS_BROKEN, "%s: cannot bring records to the disk: %s",
-                               journal->path, strerror(errno));
-            }
-            segment->synced = end;
+        if (sync_segment(journal, segment, status == STATUS_OK ? why : &own) != STATUS_OK) {
+            status = STATUS_BROKEN;
         }
         if (next != NULL && segment != journal->reading) {
-            close_file(segment); /* many may wait: each would hold a descriptor */
+            close_file(segment); /* many may wait: each would hold a descriptor and memory */
         }
         segment = next;
     }
-    return STATUS_OK;
+    atomic_store(&journal->unsynced, status != STATUS_OK);
+    return status;
 }
 
 /* How many segments shall be empty. */
@@ -606,13 +652,20 @@ out:
     return error;
 }
 
+static void populate(unsigned char *map)
+{
+    for (size_t at = 0; at < JOURNAL_SEGMENT; at += PAGES) {
+        madvise(map + at, PAGES, MADV_POPULATE_WRITE);
+    }
+}
+
 /* Where segments are taken fast, the next ones get their pages before the writer comes to them: the
  * first touch of each costs more than a record. The other empty ones let theirs go: they would
  * count as this process's memory. */
 static void prepare_pages(struct journal *journal)
 {
     unsigned char *map[AHEAD_MOST];
-    size_t paged = journal->pace > 0 ? PAGED_MOST : 0, count = 0;
+    size_t paged = journal->fast > 0 ? PAGED_MOST : 0, count = 0;
 
     pthread_mutex_lock(&journal->lock);
     for (struct segment *segment = journal->empty; segment != NULL && count < AHEAD_MOST;
@@ -622,8 +675,10 @@ static void prepare_pages(struct journal *journal)
     pthread_mutex_unlock(&journal->lock);
     /* the writer may have taken one meanwhile: it does not mind, and only we take it away again */
     for (size_t i = 0; i < count; i++) {
-        if (map[i] != NULL) {
-            madvise(map[i], JOURNAL_SEGMENT, i < paged ? MADV_POPULATE_WRITE : MADV_DONTNEED);
+        if (map[i] != NULL && i < paged) {
+            populate(map[i]);
+        } else if (map[i] != NULL) {
+            madvise(map[i], JOURNAL_SEGMENT, MADV_DONTNEED);
         }
     }
 }
@@ -631,8 +686,12 @@ static void prepare_pages(struct journal *journal)
 static int extend(struct journal *journal)
 {
     size_t taken = atomic_exchange(&journal->taken, 0), ahead = 0;
+    bool fast = journal->fast > 0;
     int error = 0;
 
+    /* fast: one more while the last one is not forgotten */
+    journal->fast -= fast;
+    journal->fast = taken > 1 || (taken > 0 && journal->pace > 0) ? PACE : journal->fast;
     taken = taken < AHEAD_MOST ? taken : AHEAD_MOST;
     journal->pace -= journal->pace > 0;
     journal->pace = taken * PACE > journal->pace ? (unsigned)taken * PACE : journal->pace;
@@ -641,7 +700,9 @@ static int extend(struct journal *journal)
         error = make_segment(journal);
     }
     trim(journal, ahead);
-    prepare_pages(journal);
+    if (fast || journal->fast > 0) {
+        prepare_pages(journal);
+    }
     return error;
 }
 

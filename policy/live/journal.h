@@ -69,7 +69,8 @@ struct journal_cursor {
 enum status journal_read(struct journal *journal, struct journal_cursor *cursor,
                          unsigned char bytes[JOURNAL_RECORD], size_t *size, uint64_t *record,
                          struct why *why);
-/* Brings what was written to the disk (fdatasync). */
+/* Brings what was written to the disk (fdatasync), each segment as far as it can be. STATUS_BROKEN:
+ * not all of it; or a file was cut short by somebody, which is mended and told once. */
 enum status journal_sync(struct journal *journal, struct why *why);
 /* Prepares segments ahead of the writer, so that it never waits for one: one, or as many as it took
  * lately or as wait for the reader, 8 at most. To be called every second and after a release; costs

@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <ucontext.h>
+#include <unistd.h>
 
 /* The copy that this thread makes just now. */
 static _Thread_local struct {
@@ -18,6 +19,7 @@ static _Thread_local struct {
 } copy;
 
 static struct sigaction before;
+static uintptr_t page_mask; /* some machines tell the page only */
 
 static void on_bus(int number, siginfo_t *info, void *context)
 {
@@ -25,14 +27,16 @@ static void on_bus(int number, siginfo_t *info, void *context)
     uintptr_t at = (uintptr_t)info->si_addr;
 
     /* si_code > 0: from the kernel, not by kill() */
-    if (copy.going != 0 && info->si_code > 0 && at >= copy.from && at < copy.to) {
+    if (copy.going != 0 && info->si_code > 0 && at >= (copy.from & page_mask) && at < copy.to) {
         copy.going = 0;
         /* the jump leaves the signals blocked that are blocked in here */
         pthread_sigmask(SIG_SETMASK, &interrupted->uc_sigmask, NULL);
         siglongjmp(copy.back, 1);
     }
     sigaction(SIGBUS, &before, NULL);
-    raise(number);
+    if (info->si_code <= 0 || info->si_code == BUS_MCEERR_AO) {
+        raise(number);
+    } /* else it comes again when what caused it is done again, with all that is known of it */
 }
 
 void mapped_begin(void)
@@ -40,6 +44,7 @@ void mapped_begin(void)
     static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
     struct sigaction action, now;
 
+    page_mask = ~((uintptr_t)sysconf(_SC_PAGESIZE) - 1);
     memset(&action, 0, sizeof action);
     action.sa_sigaction = on_bus;
     action.sa_flags = SA_SIGINFO;

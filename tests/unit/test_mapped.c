@@ -172,21 +172,26 @@ static void test_others(void **state)
 
 static sigjmp_buf elsewhere;
 
-static void other_handler(int number)
+static void *volatile handed_address;
+
+static void other_handler(int number, siginfo_t *info, void *context)
 {
     (void)number;
+    (void)context;
+    handed_address = info->si_addr;
     siglongjmp(elsewhere, 1);
 }
 
-/* Whoever had the signal before still gets what is not ours. */
+/* Whoever had the signal before still gets what is not ours, and hears where it was. */
 static void test_handed_on(void **state)
 {
     unsigned char *map = map_pages(1);
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    struct sigaction action = {.sa_sigaction = other_handler, .sa_flags = SA_SIGINFO};
     volatile bool went = false;
 
     (void)state;
-    signal(SIGBUS, other_handler);
+    assert_int_equal(sigaction(SIGBUS, &action, NULL), 0);
     mapped_begin();
     if (sigsetjmp(elsewhere, 1) == 0) {
         *(volatile unsigned char *)(map + page) = 1;
@@ -194,6 +199,7 @@ static void test_handed_on(void **state)
         went = true;
     }
     assert_true(went);
+    assert_ptr_equal(handed_address, map + page);
     mapped_begin(); /* and takes it again */
     assert_false(mapped_copy(map + page, "x", 1));
     unmap_pages(map);
