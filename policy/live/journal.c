@@ -94,6 +94,7 @@ struct journal {
     unsigned char line[HEADER + NEED]; /* the writer's: what is written next */
 
     atomic_size_t waiting, most, segments, taken; /* taken: since journal_extend looked */
+    atomic_int wake;
     atomic_bool unsynced; /* the last journal_sync failed: a copy would not say so, pwrite may */
     _Atomic uint64_t last;
 
@@ -388,6 +389,11 @@ static enum status append_fresh(struct journal *journal, uint64_t number, const 
     atomic_store(&journal->remaining, CAPACITY - stride(size));
     atomic_fetch_sub(&journal->empties, 1);
     atomic_fetch_add(&journal->taken, 1);
+    int wake = atomic_load(&journal->wake);
+    if (wake >= 0) {
+        ssize_t wrote = write(wake, "", 1);
+        (void)wrote; /* a full pipe wakes as well */
+    }
     return STATUS_OK;
 }
 
@@ -1100,6 +1106,7 @@ enum status journal_open(const char *folder, size_t records_most, uint64_t after
     made->trouble = trouble;
     made->context = context;
     atomic_store(&made->most, records_most);
+    atomic_store(&made->wake, -1);
     mapped_begin();
     made->path = strdup(folder);
     made->look = malloc(LOOK);
@@ -1177,6 +1184,11 @@ void journal_close(struct journal *journal)
 void journal_limit(struct journal *journal, size_t records_most)
 {
     atomic_store(&journal->most, records_most);
+}
+
+void journal_wake(struct journal *journal, int file)
+{
+    atomic_store(&journal->wake, file);
 }
 
 size_t journal_waiting(const struct journal *journal)

@@ -38,6 +38,9 @@ enum status journal_open(const char *folder, size_t records_most, uint64_t after
 void journal_close(struct journal *journal);
 /* Any thread. */
 void journal_limit(struct journal *journal, size_t records_most);
+/* From here on an octet is written to this file (a pipe that does not block; -1: none) whenever a
+ * segment is taken, so that journal_extend can be called before the next one is. Any thread. */
+void journal_wake(struct journal *journal, int file);
 
 /* -- the writer: one thread at a time (the book's lock) --------------------------------------- */
 

@@ -397,6 +397,9 @@ static void keep_records(struct keeper *keeper)
     if (keeper->recorder == NULL) {
         status = recorder_open(keeper->state_folder, keeper->state_path, keeper->book, hold.policy,
                                moment_now(), tell_damage, keeper, &keeper->recorder, &why);
+        if (status == STATUS_OK) {
+            recorder_wake(keeper->recorder, keeper->wake[1]);
+        }
     }
     if (keeper->recorder != NULL) {
         status = recorder_step(keeper->recorder, hold.policy, moment_now(), &why);
@@ -672,12 +675,12 @@ static void keeper_free(struct keeper *keeper)
 {
     int files[] = {keeper->wake[0], keeper->wake[1], keeper->watch, keeper->state_lock};
 
+    recorder_close(keeper->recorder); /* first: the journal's writer writes into wake */
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
         if (files[i] >= 0) {
             close(files[i]);
         }
     }
-    recorder_close(keeper->recorder);
     policydb_close(keeper->unkept);
     free(keeper->policy_path);
     free(keeper->folder);

@@ -1073,6 +1073,11 @@ enum status recorder_step(struct recorder *recorder, const struct policy *policy
     return status;
 }
 
+void recorder_wake(struct recorder *recorder, int file)
+{
+    journal_wake(recorder->journal, file);
+}
+
 void recorder_close(struct recorder *recorder)
 {
     struct why why;

@@ -28,6 +28,8 @@ enum status recorder_open(const char *folder, const char *state_path, struct boo
  * the way; the book goes on in the room that is there, at most twice ring_size. */
 enum status recorder_step(struct recorder *recorder, const struct policy *policy, struct moment now,
                           struct why *why);
+/* Where the journal asks for the next step before the second is over (journal_wake). */
+void recorder_wake(struct recorder *recorder, int file);
 /* Detaches and closes; nothing is lost. NULL is allowed. */
 void recorder_close(struct recorder *recorder);
 

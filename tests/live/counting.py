@@ -1,5 +1,8 @@
 """Who is charged and who is blocked: aborted, observed and equal recipients, bounces, the office, those who keep trying."""
 # SPDX-License-Identifier: BSD-2-Clause
+import glob
+import os
+import struct
 import sys
 import threading
 import time
@@ -246,10 +249,43 @@ def observed():
     check("observed: nobody was", not [row for row in rows if other in row], rows)
 
 
+def many_records():
+    """Who writes long records fast finds the next segment of the journal made, not at the second's end."""
+    folder = os.path.join(os.path.dirname(work.state), "journal")
+
+    def empty():
+        for path in glob.glob(folder + "/*.journal"):
+            with open(path, "rb") as segment:
+                if segment.read(48) == bytes(48):
+                    return True
+        return False
+
+    def segments():
+        return len(glob.glob(folder + "/*.journal"))
+
+    waited, answers, before = 0.0, set(), segments()
+    for n in range(48):
+        begun = time.monotonic()
+        check("an empty segment", until(empty))
+        waited += time.monotonic() - begun
+        milter = Milter(work.milter, timeout=30)
+        milter.connect("203.0.113.80", b"c" * 400)
+        milter.helo(b"h" * 500)
+        milter.mail(b"<%s@far.example>" % (b"s" * 200))
+        packets = [b"R<u%d-%d.%s@example.jp>\0" % (n, r, b"r" * 200) for r in range(600)]
+        milter.socket.sendall(b"".join(struct.pack("!I", len(packet)) + packet for packet in packets))
+        answers |= {reason(milter.answer()) for _ in packets}
+        milter.send(b"A")
+        milter.close()
+    check("long records: all pass", answers == {"pass"}, answers)
+    check("long records: segments were taken", segments() - before >= 3, segments() - before)
+    check("long records: nobody waits for the second's end", waited < 1.5, waited)
+
+
 work.init()
 work.sql(ROWS)
 daemon = work.start()
-for part in (aborted, equal, forged_bounces, infected_office, keeps_trying, observed):
+for part in (aborted, equal, forged_bounces, infected_office, keeps_trying, observed, many_records):
     begun = time.monotonic()
     unit(work, part)
     if "-v" in sys.argv:

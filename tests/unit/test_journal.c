@@ -1062,6 +1062,35 @@ static void test_unsynced(void **state)
     journal_close(journal);
 }
 
+/* Whoever prepares segments hears of each that is taken. */
+static void test_wake(void **state)
+{
+    struct journal *journal = open_journal(MANY, 0);
+    char octets[16];
+    int ends[2];
+
+    (void)state;
+    assert_int_equal(pipe(ends), 0);
+    assert_int_equal(fcntl(ends[0], F_SETFL, O_NONBLOCK), 0);
+    assert_int_equal(append(journal, 16, 0, false), STATUS_OK);
+    assert_int_equal(journal_extend(journal, &why), STATUS_OK);
+    journal_wake(journal, ends[1]);
+    assert_int_equal(append(journal, 16, 0, false), STATUS_OK);
+    assert_int_equal(read(ends[0], octets, sizeof octets), -1);
+    journal_turn(journal);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(append(journal, 16, 0, false), STATUS_OK);
+    assert_int_equal(read(ends[0], octets, sizeof octets), 1);
+    journal_wake(journal, -1);
+    assert_int_equal(journal_extend(journal, &why), STATUS_OK);
+    journal_turn(journal);
+    assert_int_equal(append(journal, 16, 0, false), STATUS_OK);
+    assert_int_equal(read(ends[0], octets, sizeof octets), -1);
+    journal_close(journal);
+    close(ends[0]);
+    close(ends[1]);
+}
+
 /* Segments of which the pages are this process's memory. */
 static int paged(void)
 {
@@ -1250,6 +1279,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_cut_and_short, limit_keep, limit_back),
         IN_PLACE(test_cut_in_page),
         cmocka_unit_test_setup_teardown(test_unsynced, limit_keep, limit_back),
+        IN_PLACE(test_wake),
         IN_PLACE(test_pages),
     };
 
