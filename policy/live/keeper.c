@@ -77,10 +77,10 @@ struct keeper {
     void *context;
     pthread_t thread;
     bool running;
-    int wake[2], watch, watched, state_lock;
-    struct fingerprint seen; /* of the file as it was last read */
-    bool pending;            /* not read to the end yet: busy, or not there */
-    bool refused;            /* the file as it is now is not in force */
+    int wake[2], room[2], watch, watched, state_lock; /* room: the journal has taken a segment */
+    struct fingerprint seen;                          /* of the file as it was last read */
+    bool pending; /* not read to the end yet: busy, or not there */
+    bool refused; /* the file as it is now is not in force */
     int64_t sealed_for, next_expiry;
     int64_t reminded, keep_again; /* steady clock */
     struct policydb *unkept;      /* the policy in force, not yet kept as the last good one */
@@ -398,7 +398,7 @@ static void keep_records(struct keeper *keeper)
         status = recorder_open(keeper->state_folder, keeper->state_path, keeper->book, hold.policy,
                                moment_now(), tell_damage, keeper, &keeper->recorder, &why);
         if (status == STATUS_OK) {
-            recorder_wake(keeper->recorder, keeper->wake[1]);
+            recorder_wake(keeper->recorder, keeper->room[1]);
         }
     }
     if (keeper->recorder != NULL) {
@@ -519,13 +519,51 @@ static void watch_folder(struct keeper *keeper)
     }
 }
 
+static int until_next(const struct keeper *keeper)
+{
+    int64_t wall = moment_now().wall;
+    int64_t wait = keeper->pending ? BUSY_AGAIN : LOOK_EVERY;
+
+    if (keeper->next_expiry - wall < wait) {
+        wait = keeper->next_expiry > wall ? keeper->next_expiry - wall : 0;
+    }
+    return (int)wait;
+}
+
+static void empty_pipe(int file)
+{
+    char octets[64];
+
+    while (read(file, octets, sizeof octets) > 0) {
+    }
+}
+
+/* Until there is something to do; only the journal has its room made meanwhile, since it cannot
+ * wait, and all else would be done more often than is worth it. */
+static void await(struct keeper *keeper)
+{
+    int64_t due = moment_now().steady + until_next(keeper);
+    bool over = false;
+
+    while (!over) {
+        struct pollfd fds[] = {
+            {keeper->wake[0], POLLIN, 0}, {keeper->watch, POLLIN, 0}, {keeper->room[0], POLLIN, 0}};
+        int64_t left = due - moment_now().steady;
+        int ready = poll(fds, 3, left > 0 ? (int)left : 0);
+        over = ready <= 0 || fds[0].revents != 0 || fds[1].revents != 0;
+        if (ready > 0 && fds[2].revents != 0) {
+            empty_pipe(keeper->room[0]);
+            recorder_room(keeper->recorder);
+        }
+    }
+}
+
 static void drain(struct keeper *keeper)
 {
     char buffer[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
     ssize_t size;
 
-    while (read(keeper->wake[0], buffer, sizeof buffer) > 0) {
-    }
+    empty_pipe(keeper->wake[0]);
     while (keeper->watch >= 0 && (size = read(keeper->watch, buffer, sizeof buffer)) > 0) {
         for (char *at = buffer; at < buffer + size;) {
             struct inotify_event event;
@@ -571,17 +609,6 @@ static void remind(struct keeper *keeper)
     }
 }
 
-static int until_next(const struct keeper *keeper)
-{
-    int64_t wall = moment_now().wall;
-    int64_t wait = keeper->pending ? BUSY_AGAIN : LOOK_EVERY;
-
-    if (keeper->next_expiry - wall < wait) {
-        wait = keeper->next_expiry > wall ? keeper->next_expiry - wall : 0;
-    }
-    return (int)wait;
-}
-
 static void beat(struct keeper *keeper)
 {
     atomic_store(&keeper->pulse, moment_now().steady);
@@ -619,9 +646,8 @@ static void *keep(void *argument)
 
     prctl(PR_SET_NAME, "keeper");
     while (!atomic_load(&keeper->stopping)) {
-        struct pollfd fds[2] = {{keeper->wake[0], POLLIN, 0}, {keeper->watch, POLLIN, 0}};
         watch_folder(keeper);
-        poll(fds, keeper->watch >= 0 ? 2 : 1, until_next(keeper));
+        await(keeper);
         drain(keeper);
         if (atomic_load(&keeper->stopping)) {
             break;
@@ -671,11 +697,25 @@ static char *folder_of(const char *path)
     return slash == path ? strdup("/") : strndup(path, (size_t)(slash - path));
 }
 
+/* Neither end blocks. */
+static bool make_pipe(int ends[2])
+{
+    if (pipe(ends) != 0) {
+        return false;
+    }
+    for (int i = 0; i < 2; i++) {
+        fcntl(ends[i], F_SETFL, O_NONBLOCK);
+        fcntl(ends[i], F_SETFD, FD_CLOEXEC);
+    }
+    return true;
+}
+
 static void keeper_free(struct keeper *keeper)
 {
-    int files[] = {keeper->wake[0], keeper->wake[1], keeper->watch, keeper->state_lock};
+    int files[] = {keeper->wake[0], keeper->wake[1], keeper->room[0],
+                   keeper->room[1], keeper->watch,   keeper->state_lock};
 
-    recorder_close(keeper->recorder); /* first: the journal's writer writes into wake */
+    recorder_close(keeper->recorder); /* first: the journal's writer writes into room */
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
         if (files[i] >= 0) {
             close(files[i]);
@@ -713,7 +753,8 @@ enum status keeper_start(const char *policy_path, const char *state_path, struct
     keeper->next_expiry = INT64_MAX;
     keeper->report.started = moment_now().wall / 1000;
     keeper->report.origin = "";
-    keeper->wake[0] = keeper->wake[1] = keeper->watched = keeper->state_lock = -1;
+    keeper->wake[0] = keeper->wake[1] = keeper->room[0] = keeper->room[1] = -1;
+    keeper->watched = keeper->state_lock = -1;
     keeper->watch = inotify_init1(IN_NONBLOCK | IN_CLOEXEC); /* without it: once a second */
     keeper->policy_path = strdup(policy_path);
     keeper->folder = folder_of(policy_path);
@@ -730,13 +771,9 @@ enum status keeper_start(const char *policy_path, const char *state_path, struct
         why_set(why, status, "no memory for the keeper");
         goto out;
     }
-    if (pipe(keeper->wake) != 0) {
+    if (!make_pipe(keeper->wake) || !make_pipe(keeper->room)) {
         why_set(why, status, "no pipe for the keeper: %s", strerror(errno));
         goto out;
-    }
-    for (int i = 0; i < 2; i++) {
-        fcntl(keeper->wake[i], F_SETFL, O_NONBLOCK);
-        fcntl(keeper->wake[i], F_SETFD, FD_CLOEXEC);
     }
     status = hold_state(keeper, why);
     if (status == STATUS_BAD) {

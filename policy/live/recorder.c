@@ -1078,6 +1078,15 @@ void recorder_wake(struct recorder *recorder, int file)
     journal_wake(recorder->journal, file);
 }
 
+void recorder_room(struct recorder *recorder)
+{
+    struct why why;
+
+    if (recorder != NULL) {
+        journal_extend(recorder->journal, &why);
+    }
+}
+
 void recorder_close(struct recorder *recorder)
 {
     struct why why;
