@@ -412,6 +412,17 @@ bool policy_limit_named(const struct policy *policy, uint64_t group, uint64_t al
     return found;
 }
 
+int64_t policy_limits_longest(const struct policy *policy)
+{
+    int64_t longest = 0;
+
+    for (size_t i = 0; i < policy->rows->rate_limit.count; i++) {
+        int64_t seconds = policy->limit_rows[i].limit.seconds;
+        longest = seconds > longest ? seconds : longest;
+    }
+    return longest;
+}
+
 int64_t policy_trap_block(const struct policy *policy, struct rule trap)
 {
     const struct name_row *rows = policy->rows->spam_trap.items;

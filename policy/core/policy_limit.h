@@ -71,6 +71,9 @@ enum subject policy_counts_for(enum sender_kind kind, const struct limit *limit)
 bool policy_limit_named(const struct policy *policy, uint64_t group, uint64_t allowed,
                         struct limit *limit, const char **name);
 
+/* The longest stretch of time that any row of rate_limit counts, in seconds; 0 = there is none. */
+int64_t policy_limits_longest(const struct policy *policy);
+
 /* block_for of a spam_trap row, in seconds; 0 if there is no such row. */
 int64_t policy_trap_block(const struct policy *policy, struct rule trap);
 

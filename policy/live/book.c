@@ -61,6 +61,11 @@ void book_free(struct book *book)
     }
 }
 
+void book_rehearse(struct book *book)
+{
+    book->rehearsal = true;
+}
+
 /* -- what is counted against a recipient ---------------------------------------------------- */
 
 /* A recipient on its way through the book. */
@@ -453,11 +458,12 @@ static void settle(struct passage *passage, struct judged *judged)
     const struct facts *facts = passage->question->facts;
     bool pass = judged->verdict.action == ACTION_PASS;
     bool recorded = pass ? facts->post != POST_DOOR : passage->question->refused != REFUSED_BY_DOOR;
-    bool possible = book->journal != NULL && journal_ready(book->journal, false) &&
-                    sequence_ready(book->sequence);
+    bool possible =
+        book->rehearsal || (book->journal != NULL && journal_ready(book->journal, false) &&
+                            sequence_ready(book->sequence));
     uint64_t record = 0;
 
-    if (recorded && possible) {
+    if (recorded && possible && !book->rehearsal) {
         judged->number = sequence_take(book->sequence);
         possible = judged->number != 0 && write_decision(passage, judged, &record);
         judged->number = possible ? judged->number : 0;

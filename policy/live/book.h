@@ -43,6 +43,10 @@ struct judged {
 struct book *book_new(struct sequence *sequence, size_t keys_most);
 void book_free(struct book *book);
 
+/* From here on nothing is recorded and no number given, and permissions are given all the same: for
+ * whoever judges what has been judged already. Never of a daemon's book. */
+void book_rehearse(struct book *book);
+
 /* -- the SMTP path: any thread, allocates nothing (but as ledger.h and decide.h say) ----------- */
 
 /* Judges one recipient by the policy held (policy NULL: none is in force), counts and records it.

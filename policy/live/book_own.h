@@ -35,6 +35,7 @@ struct book {
     struct windows *windows;
     struct gateway *gateway;
     struct journal *journal;               /* NULL: nothing can be recorded yet */
+    bool rehearsal;                        /* nothing is recorded, as if it had been */
     int64_t offset;                        /* ledger's clock less steady clock */
     unsigned char record[DECISION_RECORD]; /* the one that is written now; not on the stack: what a
                                               thread of libmilter has used of it is given back at
@@ -72,6 +73,9 @@ static inline bool book_append(struct book *book, const struct decision *decisio
     size_t size;
 
     *record = 0;
+    if (book->rehearsal) {
+        return true;
+    }
     return book->journal != NULL && journal_ready(book->journal, urgent) &&
            (size = decision_write(decision, book->record)) > 0 &&
            journal_append(book->journal, book->record, size, urgent, record, &why) == STATUS_OK;

@@ -168,6 +168,9 @@ enum status statedb_decisions(struct statedb *db, const struct statedb_filter *f
         first = (sqlite3_int64)filter->number > first ? (sqlite3_int64)filter->number : first;
         last = (sqlite3_int64)filter->number;
     }
+    if (filter->upto != 0 && filter->upto < (uint64_t)last) {
+        last = (sqlite3_int64)filter->upto;
+    }
     stamp_write(filter->since, true, since);
     stamp_write(filter->until != 0 ? filter->until : INT64_MAX, true, until);
     if (filter->since != 0 || filter->until != 0) {

@@ -16,7 +16,8 @@
 struct statedb_filter {
     int64_t since, until; /* since <= at < until: wall clock, Unix ms; 0 = open */
     uint64_t number;      /* this one only; 0 = any */
-    uint64_t above;       /* numbers above this */
+    uint64_t above;       /* numbers above this, */
+    uint64_t upto;        /* and up to this; 0 = open */
     const char *client;   /* an address, or a range as range_parse reads it */
     const char *login, *sender, *recipient, *reason, *action;
     bool newest_first;

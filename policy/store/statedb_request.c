@@ -14,6 +14,8 @@ const char *const statedb_request_sql[QUERY_COUNT] = {
     [TAKE_BACK] = "DELETE FROM main.request WHERE id=? AND answered IS NULL",
     [NEXT_REQUEST] = "SELECT id, verb, subject, seconds, note, at FROM main.request"
                      " WHERE answered IS NULL ORDER BY id LIMIT 1",
+    [NEXT_LIFT] = "SELECT id, verb, subject, seconds, note, max(at, answered) FROM main.request"
+                  " WHERE id > ?1 AND done = 1 AND verb IN ('lift', 'reset') ORDER BY id LIMIT 1",
     [PUT_ANSWER] = "UPDATE main.request SET answered=?2, done=?3, answer=?4 WHERE id=?1",
 };
 
@@ -67,10 +69,11 @@ enum status statedb_take_back(struct statedb *db, int64_t id, struct why *why)
     return statement_run(db, TAKE_BACK, why);
 }
 
-enum status statedb_next_request(struct statedb *db, struct statedb_request *request, bool *found,
-                                 struct why *why)
+/* The row that the statement finds, its columns as those of NEXT_REQUEST. */
+static enum status read_request(struct statedb *db, enum query query,
+                                struct statedb_request *request, bool *found, struct why *why)
 {
-    sqlite3_stmt *statement = db->statement[NEXT_REQUEST];
+    sqlite3_stmt *statement = db->statement[query];
     enum status status = STATUS_OK;
 
     memset(request, 0, sizeof *request);
@@ -91,6 +94,19 @@ enum status statedb_next_request(struct statedb *db, struct statedb_request *req
     }
     sqlite3_reset(statement);
     return status;
+}
+
+enum status statedb_next_request(struct statedb *db, struct statedb_request *request, bool *found,
+                                 struct why *why)
+{
+    return read_request(db, NEXT_REQUEST, request, found, why);
+}
+
+enum status statedb_next_lift(struct statedb *db, int64_t above, struct statedb_request *request,
+                              bool *found, struct why *why)
+{
+    sqlite3_bind_int64(db->statement[NEXT_LIFT], 1, above);
+    return read_request(db, NEXT_LIFT, request, found, why);
 }
 
 enum status statedb_put_answer(struct statedb *db, const struct statedb_request *request,

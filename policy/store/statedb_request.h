@@ -30,6 +30,11 @@ enum status statedb_take_back(struct statedb *db, int64_t id, struct why *why);
 /* The oldest request without answer; *found false if there is none. */
 enum status statedb_next_request(struct statedb *db, struct statedb_request *request, bool *found,
                                  struct why *why);
+/* The first request above this id that the daemon has done and that took back what was counted or
+ * blocked (lift, reset); `at` is when it was done, never before it was put: the daemon reads its
+ * clock before its requests. *found false if there is none. */
+enum status statedb_next_lift(struct statedb *db, int64_t above, struct statedb_request *request,
+                              bool *found, struct why *why);
 /* Writes the answer: between begin and commit. */
 enum status statedb_put_answer(struct statedb *db, const struct statedb_request *request,
                                int64_t wall, struct why *why);

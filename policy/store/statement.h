@@ -44,6 +44,7 @@ enum query {
     ANSWER,
     TAKE_BACK,
     NEXT_REQUEST,
+    NEXT_LIFT,
     PUT_ANSWER,
     QUERY_COUNT
 };
