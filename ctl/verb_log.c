@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ctl.h"
+#include "filter.h"
+#include "line.h"
 #include "store/statedb_log.h"
 
 enum {
@@ -26,8 +27,7 @@ enum {
 
 struct lines {
     const struct ctl *ctl;
-    struct statedb_filter filter;
-    char client[RANGE_TEXT];
+    struct filter filter;
     bool follow;
     size_t last; /* 0: all */
     /* what was found */
@@ -47,30 +47,6 @@ static void on_signal(int number)
 
 /* -- a line --------------------------------------------------------------------------------- */
 
-enum { VALUE = 4 * DECISION_TEXT + 64 };
-
-/* name=value; no sign of a value can end it or look like the next one. */
-static void put_text(FILE *to, const char *name, const struct text *text, uint32_t whole)
-{
-    char shown[VALUE];
-
-    if (text->bytes == NULL || text->size == 0) {
-        fprintf(to, " %s=-", name);
-        return;
-    }
-    printable_copy(shown, sizeof shown, text->bytes, text->size, DECISION_TEXT);
-    bool quote = strchr(shown, ' ') != NULL || strcmp(shown, "-") == 0;
-    fprintf(to, " %s=%s%s%s", name, quote ? "\"" : "", shown, quote ? "\"" : "");
-    if (whole > text->size) {
-        fprintf(to, "...[%" PRIu32 "]", whole);
-    }
-}
-
-static void put_name(FILE *to, const char *name, const char *value)
-{
-    fprintf(to, " %s=%s", name, value[0] != '\0' ? value : "-");
-}
-
 static void put_line(FILE *to, const struct statedb_decision *stored)
 {
     const struct decision *decision = &stored->decision;
@@ -83,13 +59,13 @@ static void put_line(FILE *to, const struct statedb_decision *stored)
     fprintf(to, "%s #%" PRIu64 " %s %s %s", stored->at, decision->number,
             action_name(verdict->action), reason_row(verdict->reason)->name,
             kind_name(verdict->kind));
-    put_name(to, "client", client);
-    put_text(to, "login", &decision->login.text, decision->login.whole);
-    put_text(to, "from", &decision->sender.text, decision->sender.whole);
-    put_text(to, "to", &decision->recipient.text, decision->recipient.whole);
-    put_text(to, "row", &decision->row_text, 0);
-    put_text(to, "queue", &decision->queue, 0);
-    put_name(to, "outcome", stored->ended ? outcome_name(decision->outcome) : "");
+    line_name(to, "client", client);
+    line_text(to, "login", &decision->login.text, decision->login.whole);
+    line_text(to, "from", &decision->sender.text, decision->sender.whole);
+    line_text(to, "to", &decision->recipient.text, decision->recipient.whole);
+    line_text(to, "row", &decision->row_text, 0);
+    line_text(to, "queue", &decision->queue, 0);
+    line_name(to, "outcome", stored->ended ? outcome_name(decision->outcome) : "");
 }
 
 /* The line without its end, to be freed; NULL: no memory. */
@@ -148,68 +124,19 @@ static bool take_highest(void *context, const struct statedb_decision *stored)
 
 /* -- the options ---------------------------------------------------------------------------- */
 
-static bool read_client(const char *text, char to[RANGE_TEXT])
-{
-    struct range range;
-    struct ip ip;
-    struct why why;
-
-    if (ip_parse(text, &ip)) {
-        ip_text(&ip, to);
-        return true;
-    }
-    if (range_parse(text, strlen(text), &range, &why) != STATUS_OK) {
-        return false;
-    }
-    range_text(&range, to);
-    return true;
-}
-
 /* What is wrong with the value of an option, or NULL. */
 static const char *read_option(struct lines *lines, int letter, const char *value)
 {
-    struct statedb_filter *filter = &lines->filter;
     uint64_t number;
 
-    switch (letter) {
-    case 's':
-        return ctl_since_read(lines->ctl, value, &filter->since)
-                   ? NULL
-                   : "write 90s, 30m, 24h, 7d or UTC, 2026-11-24 03:00:00";
-    case 'u':
-        return ctl_since_read(lines->ctl, value, &filter->until)
-                   ? NULL
-                   : "write 90s, 30m, 24h, 7d or UTC, 2026-11-24 03:00:00";
-    case 'c':
-        filter->client = lines->client;
-        return read_client(value, lines->client) ? NULL : "not an IP address, nor a range of them";
-    case 'l':
-        filter->login = value;
-        return NULL;
-    case 'f':
-        filter->sender = value;
-        return NULL;
-    case 't':
-        filter->recipient = value;
-        return NULL;
-    case 'r':
-        filter->reason = value;
-        return reason_named(value) != REASON_NONE ? NULL : "not a reason";
-    case 'a':
-        filter->action = value;
-        return strcmp(value, "accept") == 0 || strcmp(value, "reject") == 0 ||
-                       strcmp(value, "tempfail") == 0
-                   ? NULL
-                   : "write accept, reject or tempfail";
-    case 'n':
-        return ctl_number_read(value, &filter->number) ? NULL : "not the number of a decision";
-    default:
-        if (!ctl_number_read(value, &number) || value[0] == '#' || number > LAST_MOST) {
-            return "write a number from 1 to 100000";
-        }
-        lines->last = (size_t)number;
-        return NULL;
+    if (letter != 'L') {
+        return filter_option(lines->ctl, &lines->filter, letter, value);
     }
+    if (!ctl_number_read(value, &number) || value[0] == '#' || number > LAST_MOST) {
+        return "write a number from 1 to 100000";
+    }
+    lines->last = (size_t)number;
+    return NULL;
 }
 
 static int read_options(struct lines *lines, int argc, char **argv)
@@ -254,10 +181,10 @@ static enum status list(struct lines *lines, struct statedb *db, struct why *why
         if (lines->kept == NULL) {
             return why_set(why, STATUS_BROKEN, "no memory for %zu lines", lines->last);
         }
-        lines->filter.newest_first = true;
-        lines->filter.most = lines->last;
+        lines->filter.asked.newest_first = true;
+        lines->filter.asked.most = lines->last;
     }
-    enum status status = statedb_decisions(db, &lines->filter, take, lines, why);
+    enum status status = statedb_decisions(db, &lines->filter.asked, take, lines, why);
     while (lines->kept_count > 0) {
         char *line = lines->kept[--lines->kept_count];
         printf("%s\n", line);
@@ -273,8 +200,8 @@ static enum status follow(struct lines *lines, struct statedb **db, uint64_t fro
 {
     enum status status = STATUS_OK;
 
-    lines->filter.newest_first = false;
-    lines->filter.most = 0;
+    lines->filter.asked.newest_first = false;
+    lines->filter.asked.most = 0;
     while (!ended && !lines->no_memory && ferror(stdout) == 0) {
         fflush(stdout);
         ctl_pause(FOLLOW_MS);
@@ -290,11 +217,11 @@ static enum status follow(struct lines *lines, struct statedb **db, uint64_t fro
             *db = NULL;
             continue; /* it is being made */
         }
-        lines->filter.above = from;
+        lines->filter.asked.above = from;
         if (lines->highest > LOOK_BACK && lines->highest - LOOK_BACK > from) {
-            lines->filter.above = lines->highest - LOOK_BACK;
+            lines->filter.asked.above = lines->highest - LOOK_BACK;
         }
-        status = statedb_decisions(*db, &lines->filter, take, lines, why);
+        status = statedb_decisions(*db, &lines->filter.asked, take, lines, why);
         if (status != STATUS_OK && status != STATUS_BUSY && statedb_same(*db)) {
             return status;
         }

@@ -39,7 +39,7 @@ floor()
     live/keeper) echo 25 ;;
     live/engine) echo 26 ;;
     log | listen | notify | session | interpose | ctl) echo 30 ;;
-    permit | callbacks | probe | counted) echo 31 ;;
+    permit | callbacks | probe | counted | filter | line) echo 31 ;;
     watch) echo 32 ;;
     *) echo 99 ;;
     esac
