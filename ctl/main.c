@@ -32,6 +32,11 @@ static const struct {
      "unless\n"
      "           the setting login_window_seconds says how long"},
     {"usage", verb_usage, "[SUBJECT] | reset SUBJECT: how near to which limit"},
+    {"replay", verb_replay,
+     "--with CANDIDATE [--since T] [--until T] [--client IP|RANGE] [--login L] [--from S|@DOMAIN]\n"
+     "           [--to R|@DOMAIN] [--reason R] [--action accept|reject|tempfail] [--number N]\n"
+     "           [--most N] [--all]: judges the recorded decisions of the last 7d, or since T, by\n"
+     "           another policy and lists what would differ"},
     {"status", verb_status, "does the daemon run, which policy is in force, what was refused"},
 };
 

@@ -39,8 +39,8 @@ floor()
     live/keeper) echo 25 ;;
     live/engine) echo 26 ;;
     log | listen | notify | session | interpose | ctl) echo 30 ;;
-    permit | callbacks | probe | counted | filter | line) echo 31 ;;
-    watch) echo 32 ;;
+    permit | callbacks | probe | counted | filter | line | course) echo 31 ;;
+    watch | rehearsal) echo 32 ;;
     *) echo 99 ;;
     esac
 }
