@@ -367,12 +367,13 @@ number = 0
 for line in os.fdopen(3):
     at, session, client, login, recipient, queue, outcome, action, reason = line.rstrip("\n").split("|")
     number += 1
+    reason, _, row = reason.partition("/")  # a row of spam_trap
     db.execute("INSERT INTO decision(number, at, session, client, login, sender, recipient, queue_id, outcome, action,"
-               " reason, kind, post, host, recipient_local, policy, mta_refused, submission, not_for_mta)"
-               " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,'milter','mail.example.jp',?,1,0,0,0)",
+               " reason, kind, post, host, recipient_local, policy, mta_refused, submission, not_for_mta, row_table, row_id)"
+               " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,'milter','mail.example.jp',?,1,0,0,0,?,?)",
                (number, at, session, client, login or None, "<%s@example.jp>" % login if login else "<a@far.example>",
                 "<%s>" % recipient, queue or None, outcome or None, action, reason, "login" if login else "stranger",
-                recipient.endswith("@example.jp")))
+                recipient.endswith("@example.jp"), "spam_trap" if row else None, row or None))
 db.commit()
 END
 }
@@ -416,6 +417,20 @@ done > lines
 filled known.db < lines
 replay "the same mailbox, three messages" 1 "UPDATE rate_limit SET allowed = 2 WHERE id = 1" "${span[@]}"
 json "the same mailbox, three messages" 'd() == [("same", "rate-identity")]' 'j["differences"][0]["decision"]["number"] == 3'
+
+# a block by hand is that of the decisions that met it, and leaves in force what was blocked by itself
+cat > lines <<'END'
+2024-11-24 02:00:01.000|B1|203.0.113.50||one@example.jp||aborted|reject|client-blocked
+2024-11-24 02:00:02.000|B2|203.0.113.50||two@example.jp|Q2|accepted|accept|pass-local
+2024-11-24 02:00:03.000|B3|203.0.113.51||trap@example.jp||aborted|reject|spam-trap/1
+2024-11-24 02:00:04.000|B4|203.0.113.51||three@example.jp||aborted|reject|client-blocked
+2024-11-24 02:00:05.000|B5|203.0.113.51||four@example.jp||aborted|reject|client-blocked/1
+END
+filled known.db < lines
+replay "by hand and by itself" 0 "" "${span[@]}"
+json "by hand and by itself" 'j["judged"] == 5' 'j["already"] == 0'
+replay "by hand without the trap" 1 "DELETE FROM spam_trap" "${span[@]}"
+json "by hand without the trap" 'd() == [("trap", "pass-local"), ("four", "pass-local")]'
 
 # what no row has judged is left out
 cat > lines <<'END'
