@@ -432,6 +432,32 @@ json "by hand and by itself" 'j["judged"] == 5' 'j["already"] == 0'
 replay "by hand without the trap" 1 "DELETE FROM spam_trap" "${span[@]}"
 json "by hand without the trap" 'd() == [("trap", "pass-local"), ("four", "pass-local")]'
 
+# a message that a trap refuses is given back; without the trap it would have been sent
+cat > lines <<'END'
+2024-11-24 02:00:01.000|M1|198.51.100.9|taro|one@far.example|Q1|rejected|accept|pass-identity
+2024-11-24 02:00:01.001|M1|198.51.100.9|taro|trap@example.jp|Q1|rejected|reject|spam-trap/1
+2024-11-24 02:00:02.000|M2|198.51.100.9|taro|two@far.example|Q2|accepted|accept|pass-identity
+END
+filled known.db < lines
+replay "trapped" 0 "UPDATE rate_limit SET allowed = 1 WHERE id = 1" "${span[@]}"
+json "trapped" 'd() == []' 'j["already"] == 0'
+replay "trapped no more" 1 "UPDATE rate_limit SET allowed = 1 WHERE id = 1; DELETE FROM spam_trap" "${span[@]}"
+json "trapped no more" 'd() == [("trap", "pass-local"), ("two", "rate-identity")]'
+
+# a lift is done after it was asked for, though the daemon had read its clock before
+cat > lines <<'END'
+2024-11-24 02:00:03.000|U1|203.0.113.51||trap@example.jp||aborted|reject|spam-trap/1
+2024-11-24 02:00:05.000|U2|203.0.113.51||one@example.jp|Q2|accepted|accept|pass-local
+2024-11-24 02:00:06.000|U3|203.0.113.51||trap@example.jp||aborted|reject|spam-trap/1
+2024-11-24 02:00:07.000|U4|203.0.113.51||two@example.jp||aborted|reject|client-blocked/1
+END
+filled known.db < lines
+db known.db "INSERT INTO request(verb, subject, at, answered, done, answer) VALUES
+    ('lift', 'client:203.0.113.51', '2024-11-24 02:00:04.000', '2024-11-24 02:00:02.900', 1, 'lifted'),
+    ('lift', 'client:203.0.113.51', '2024-11-24 02:00:06.500', '2024-11-24 02:00:06.600', 0, 'was not')"
+replay "lifted" 0 "" "${span[@]}"
+json "lifted" 'j["judged"] == 4' 'j["already"] == 0'
+
 # what no row has judged is left out
 cat > lines <<'END'
 2024-11-24 02:00:01.000|N1|198.51.100.9|taro|n1@far.example||aborted|tempfail|no-policy
