@@ -4,6 +4,7 @@
 #define SEKISHO_CTL_COURSE_H
 
 #include "ctl.h"
+#include "store/statedb_log.h"
 
 /* Read in pieces, each in a read transaction of its own, so that a daemon that writes is not kept
  * from emptying its -wal. state.db does not say which recipients were one message; this is what can

@@ -4,6 +4,7 @@
 #define SEKISHO_CTL_FILTER_H
 
 #include "ctl.h"
+#include "store/statedb_log.h"
 
 struct filter {
     struct statedb_filter asked;

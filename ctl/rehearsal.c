@@ -9,7 +9,7 @@
 
 #include "core/decide.h"
 #include "core/policy_seal.h"
-#include "live/book.h"
+#include "live/book_keep.h"
 
 enum { SWEEP_MS = 3600000 };
 

@@ -9,7 +9,6 @@
 
 #include "filter.h"
 #include "line.h"
-#include "store/statedb_log.h"
 
 enum {
     FOLLOW_MS = 500,
