@@ -28,8 +28,8 @@ enum status recorder_open(const char *folder, const char *state_path, struct boo
  * the way; the book goes on in the room that is there, at most twice ring_size. */
 enum status recorder_step(struct recorder *recorder, const struct policy *policy, struct moment now,
                           struct why *why);
-/* Where the journal says that it has taken a segment (journal_wake); recorder_room prepares the next
- * (recorder_step does as well, and says what is in the way). NULL is allowed there. */
+/* Where the journal says that it has taken a segment (journal_wake); recorder_room prepares the
+ * next (recorder_step does as well, and says what is in the way). NULL is allowed there. */
 void recorder_wake(struct recorder *recorder, int file);
 void recorder_room(struct recorder *recorder);
 /* Detaches and closes; nothing is lost. NULL is allowed. */
