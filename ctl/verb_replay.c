@@ -454,8 +454,9 @@ static void print_groups(const struct replay *replay)
             rest += group->count;
             continue;
         }
-        printf("%8" PRIu64 "  %s %s, %s\n", group->count, action_name(group->action),
-               reason_row(group->reason)->name, group->text);
+        printf("%8" PRIu64 "  %s %s, %s%s\n", group->count, action_name(group->action),
+               reason_row(group->reason)->name, group->text,
+               group->change == TO_OTHER ? "; had not passed" : "");
     }
     if (rest > 0) {
         printf("%8" PRIu64 "  by other rows\n", rest);

@@ -230,6 +230,7 @@ replay "a narrower one" 0 "INSERT INTO ip_range(range) VALUES ('203.0.113.0-203.
 json "a narrower one" 'd() == []'
 replay "one that defers" 1 "INSERT INTO ip_range(range, verdict) VALUES ('203.0.113.7', 'tempfail')"
 json "one that defers" 'j["counts"] == {"refused": 0, "deferred": 1, "passed": 0, "other": 1}'
+run replay --with candidate.db; says "one that defers, as text" "for strangers); had not passed"
 replay "one that has expired" 0 "INSERT INTO ip_range(range, expires) VALUES ('203.0.113.0/24', '2020-01-01 00:00:00')"
 json "one that has expired" 'd() == []'
 
