@@ -5,124 +5,37 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/ledger.h"
-#include "core/policy_limit.h"
 #include "counted.h"
+#include "nearest.h"
 #include "store/statedb_counter.h"
 
 #define USAGE "usage takes nothing, or one SUBJECT as usage shows it, or reset SUBJECT"
 
-enum { SHOWN_MOST = 50, KEPT_MOST = 512 };
-
-/* A counter as it is shown. */
-struct entry {
-    char subject[LEDGER_SUBJECT];
-    uint64_t group, count, allowed;
-    uint32_t seconds;
-    bool named, observed;
-    struct limit limit;
-    const char *name; /* the policy's */
-};
-
-struct tally {
-    const struct policy *policy;
-    const char *subject; /* as the ledger keeps it; NULL: all */
-    bool json;
-    int64_t now; /* the ledger's clock; below 0: not known */
-    struct entry entries[KEPT_MOST];
-    size_t count, most;
-    bool more;
-};
-
-/* -- what is counted ------------------------------------------------------------------------ */
-
-static uint64_t count_now(const struct ledger_row *row, int64_t now)
-{
-    int64_t bucket = now >= 0 ? now / ledger_width(row->seconds) : row->bucket;
-    uint64_t count = 0;
-
-    for (int64_t i = 0; i < LEDGER_BUCKETS; i++) {
-        if (bucket - (row->bucket - i) < LEDGER_BUCKETS) {
-            count += row->count[i];
-        }
-    }
-    return count;
-}
-
-static double nearness(const struct entry *entry)
-{
-    return (double)entry->count / (entry->allowed > 0 ? (double)entry->allowed : 0.5);
-}
-
-static bool take(void *context, const struct ledger_row *row)
-{
-    struct tally *tally = context;
-    struct entry entry = {.name = ""};
-
-    if (row->place < 0 || row->hash == 0 || row->seconds == 0 ||
-        (tally->subject != NULL && strcmp(tally->subject, row->subject) != 0)) {
-        return true;
-    }
-    entry.count = count_now(row, tally->now);
-    entry.group = row->group;
-    entry.allowed = row->allowed;
-    entry.seconds = row->seconds;
-    entry.named =
-        policy_limit_named(tally->policy, row->group, row->allowed, &entry.limit, &entry.name);
-    if (!entry.named) {
-        entry.observed = entry.named =
-            policy_limit_named(tally->policy, ~row->group, row->allowed, &entry.limit, &entry.name);
-    }
-    if ((entry.count == 0 && tally->subject == NULL) || (!entry.named && !tally->json)) {
-        return true;
-    }
-    memcpy(entry.subject, row->subject, sizeof entry.subject);
-    entry.subject[sizeof entry.subject - 1] = '\0';
-
-    /* the nearest first; the last falls off */
-    size_t at = tally->count;
-    while (at > 0 && nearness(&tally->entries[at - 1]) < nearness(&entry)) {
-        at--;
-    }
-    if (tally->count == tally->most) {
-        tally->more = true;
-        if (at == tally->count) {
-            return true;
-        }
-        tally->count--;
-    }
-    memmove(&tally->entries[at + 1], &tally->entries[at],
-            (tally->count - at) * sizeof tally->entries[0]);
-    tally->entries[at] = entry;
-    tally->count++;
-    return true;
-}
-
 /* -- the answer ----------------------------------------------------------------------------- */
 
-static void print_text(const struct tally *tally, const char *subject)
+static void print_text(const struct nearest *nearest, const char *subject)
 {
     char shown[4 * SUBJECT_TEXT], name[512], rule[RULE_TEXT];
 
-    for (size_t i = 0; i < tally->count; i++) {
-        const struct entry *entry = &tally->entries[i];
+    for (size_t i = 0; i < nearest->count; i++) {
+        const struct nearest_entry *entry = &nearest->entries[i];
         printf("%s  %" PRIu64 " of %" PRIu64 " %s in %" PRIu32 " seconds%s, %s: %s\n",
                ctl_plain(entry->subject, shown, sizeof shown), entry->count, entry->allowed,
                counts_name(entry->limit.counts), entry->seconds,
                entry->observed ? ", only observed" : "", ctl_plain(entry->name, name, sizeof name),
-               policy_rule_text(tally->policy, entry->limit.rule, rule));
+               policy_rule_text(nearest->policy, entry->limit.rule, rule));
     }
-    if (tally->more) {
+    if (nearest->more) {
         printf("and more, which are less near their limits\n");
     }
-    if (tally->count == 0 && subject != NULL) {
+    if (nearest->count == 0 && subject != NULL) {
         printf("%s: nothing is counted\n", ctl_plain(subject, shown, sizeof shown));
-    } else if (tally->count == 0) {
+    } else if (nearest->count == 0) {
         printf("nothing is counted just now\n");
     }
 }
 
-static json_t *json_entry(const struct tally *tally, const struct entry *entry)
+static json_t *json_entry(const struct nearest *nearest, const struct nearest_entry *entry)
 {
     char group[24];
 
@@ -133,22 +46,22 @@ static json_t *json_entry(const struct tally *tally, const struct entry *entry)
                      group, "counts",
                      entry->named ? json_string(counts_name(entry->limit.counts)) : json_null(),
                      "rule", entry->named ? ctl_json_text(entry->name) : json_null(), "row",
-                     entry->named ? ctl_json_rule(tally->policy, entry->limit.rule) : json_null(),
+                     entry->named ? ctl_json_rule(nearest->policy, entry->limit.rule) : json_null(),
                      "observed", entry->observed);
 }
 
-static void print_json(const struct tally *tally, bool fresh, const char *note, int64_t written)
+static void print_json(const struct nearest *nearest, bool fresh, const char *note, int64_t written)
 {
     char time[CTL_TIME];
     json_t *list = json_array();
 
-    for (size_t i = 0; i < tally->count; i++) {
-        json_array_append_new(list, json_entry(tally, &tally->entries[i]));
+    for (size_t i = 0; i < nearest->count; i++) {
+        json_array_append_new(list, json_entry(nearest, &nearest->entries[i]));
     }
     ctl_print(json_pack("{s:b, s:b, s:s, s:o, s:b, s:o}", "ok", 1, "fresh", fresh, "note", note,
                         "written",
                         written != 0 ? json_string(ctl_time_text(written, time)) : json_null(),
-                        "more", tally->more, "counters", list));
+                        "more", nearest->more, "counters", list));
 }
 
 /* -- the verb ------------------------------------------------------------------------------- */
@@ -195,17 +108,17 @@ static int show(const struct ctl *ctl, const char *subject)
     if (status != STATUS_OK) {
         return ctl_fail(ctl, CTL_UNREACHABLE, "%s", why.text);
     }
-    struct tally *tally = calloc(1, sizeof *tally);
-    if (tally == NULL) {
+    struct nearest *nearest = calloc(1, sizeof *nearest);
+    if (nearest == NULL) {
         statedb_close(db);
         return ctl_fail(ctl, CTL_UNREACHABLE, "no memory");
     }
     status = ctl_policy_open(ctl->policy, ctl->now.wall, &opened, &why);
     int code = ctl_exit_of(status);
     if (status == STATUS_OK) {
-        tally->policy = opened.policy;
-        tally->json = ctl->json;
-        tally->most = subject != NULL ? KEPT_MOST : SHOWN_MOST;
+        nearest->policy = opened.policy;
+        nearest->unnamed = ctl->json;
+        nearest->most = subject != NULL ? NEAREST_MOST : NEAREST_SHOWN;
         /* sender:... and everyone are taken as they are */
         bool known = subject != NULL &&
                      subject_parse(opened.policy, subject, &subjects, &relay, canonical, NULL) ==
@@ -213,27 +126,27 @@ static int show(const struct ctl *ctl, const char *subject)
                      !relay;
         if (subject != NULL) {
             ledger_subject(known ? canonical : subject, kept);
-            tally->subject = kept;
+            nearest->subject = kept;
         }
-        status = counted_clock(db, ctl->now.wall, &tally->now, &written, &why);
+        status = counted_clock(db, ctl->now.wall, &nearest->now, &written, &why);
     }
     if (status == STATUS_OK) {
-        status = statedb_counters(db, take, tally, &why);
+        status = statedb_counters(db, nearest_take, nearest, &why);
     }
     statedb_close(db);
     if (status == STATUS_OK && ctl->json) {
-        print_json(tally, note[0] == '\0', note, written);
+        print_json(nearest, note[0] == '\0', note, written);
     } else if (status == STATUS_OK) {
         if (note[0] != '\0') {
             char time[CTL_TIME];
             printf("%s%s%s\n", note, written != 0 ? ", written at UTC " : "",
                    written != 0 ? ctl_time_text(written, time) : "");
         }
-        print_text(tally, subject);
+        print_text(nearest, subject);
     }
-    bool none = subject != NULL && tally->count == 0;
+    bool none = subject != NULL && nearest->count == 0;
     ctl_policy_close(&opened);
-    free(tally);
+    free(nearest);
     if (status != STATUS_OK) {
         return ctl_fail(ctl, code != CTL_YES ? code : CTL_UNREACHABLE, "%s", why.text);
     }

@@ -28,7 +28,7 @@ floor()
     store/policydb | store/statement | store/decision_row) echo 10 ;;
     store/statedb) echo 11 ;;
     store/statedb_decision | store/statedb_block | store/statedb_counter | store/statedb_note) echo 12 ;;
-    store/statedb_window | store/statedb_prune | store/statedb_request) echo 12 ;;
+    store/statedb_window | store/statedb_prune | store/statedb_request | store/figures) echo 12 ;;
     store/statedb_log) echo 13 ;;
     live/whole | live/mapped) echo 19 ;;
     live/slot | live/moment | live/sequence | live/message | live/journal | live/windows | live/hash) echo 20 ;;
@@ -39,7 +39,7 @@ floor()
     live/keeper) echo 25 ;;
     live/engine) echo 26 ;;
     log | listen | notify | session | interpose | ctl) echo 30 ;;
-    permit | callbacks | probe | counted | filter | line | course) echo 31 ;;
+    permit | callbacks | probe | counted | nearest | filter | line | course) echo 31 ;;
     watch | rehearsal) echo 32 ;;
     *) echo 99 ;;
     esac

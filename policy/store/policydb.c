@@ -546,3 +546,27 @@ out:
     free(beside);
     return status;
 }
+
+/* -- which rows there are ------------------------------------------------------------------- */
+
+enum status policydb_ids(struct policydb *db, enum table table,
+                         bool (*take)(void *context, int64_t row), void *context, struct why *why)
+{
+    sqlite3_stmt *statement = NULL;
+    char sql[128];
+    int code;
+
+    snprintf(sql, sizeof sql, "SELECT id FROM main.\"%s\"%s ORDER BY id", table_name(table),
+             table == TABLE_IP_RANGE ? " WHERE source IS NULL" : "");
+    code = sqlite3_prepare_v2(db->memory, sql, -1, &statement, NULL);
+    while (code == SQLITE_OK || code == SQLITE_ROW) {
+        code = sqlite3_step(statement);
+        if (code == SQLITE_ROW && !take(context, sqlite3_column_int64(statement, 0))) {
+            code = SQLITE_DONE;
+        }
+    }
+    sqlite3_finalize(statement);
+    return code == SQLITE_DONE
+               ? STATUS_OK
+               : why_set(why, db_status(code), "%s: %s", db->path, sqlite3_errmsg(db->memory));
+}

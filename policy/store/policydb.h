@@ -3,6 +3,7 @@
 #ifndef SEKISHO_POLICYDB_H
 #define SEKISHO_POLICYDB_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -48,5 +49,10 @@ struct policydb_start {
  * being under its name only when whole. STATUS_BAD: the name is taken, or a value is refused by a
  * CHECK, whose sentence why holds. */
 enum status policydb_create(const char *path, const struct policydb_start *start, struct why *why);
+
+/* The ids of a table's rows in ascending order, of ip_range those without source only: the
+ * administrator's own. False from take: enough. */
+enum status policydb_ids(struct policydb *db, enum table table,
+                         bool (*take)(void *context, int64_t row), void *context, struct why *why);
 
 #endif
