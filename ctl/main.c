@@ -37,6 +37,11 @@ static const struct {
      "           [--to R|@DOMAIN] [--reason R] [--action accept|reject|tempfail] [--number N]\n"
      "           [--most N] [--all]: judges the recorded decisions of the last 7d, or since T, by\n"
      "           another policy and lists what would differ"},
+    {"report", verb_report,
+     "[--since T] [--html FILE | --mail [ADDR] [--alarm FILE] [--sendmail PROGRAM]]: what "
+     "happened,\n"
+     "           for a person; --alarm FILE: only when there is something new since FILE was "
+     "written"},
     {"status", verb_status, "does the daemon run, which policy is in force, what was refused"},
 };
 

@@ -39,8 +39,9 @@ floor()
     live/keeper) echo 25 ;;
     live/engine) echo 26 ;;
     log | listen | notify | session | interpose | ctl) echo 30 ;;
-    permit | callbacks | probe | counted | nearest | filter | line | course) echo 31 ;;
-    watch | rehearsal) echo 32 ;;
+    permit | callbacks | probe | counted | nearest | page | filter | line | course) echo 31 ;;
+    watch | rehearsal | report) echo 32 ;;
+    report_page | report_json | report_mail) echo 33 ;;
     *) echo 99 ;;
     esac
 }
