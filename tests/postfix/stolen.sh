@@ -114,6 +114,22 @@ that "the block is in the list" contains "identity:taro" tool block list
 that "with its reason" contains "rate-identity" tool block list
 that "usage: at the limit" contains "$allowed of $allowed" tool usage identity:taro
 
+# What the administrator is told, by a mail that goes through this Postfix; the null sender is let through.
+MAIL_CONFIG=$lab_conf tool --json report --mail hanako@example.jp >"$lab/mailed"
+that "the report was taken by Postfix" contains hanako@example.jp cat "$lab/mailed"
+lab_settle || bad "the queue did not become empty"
+that "and has arrived" equal "$(lab_mailbox_count hanako)" 1
+cat "$lab_mail"/hanako/new/* >"$lab/report"
+that "from nobody" grep -q '^Return-Path: <>' "$lab/report"
+that "what got out" grep -q "^   From a day before until now $allowed recipients elsewhere and 0 of ours" "$lab/report"
+# The lines that can be pasted; of letters that have left already Postfix says nothing.
+sed -n '/^      postsuper /,/[^\]$/p' "$lab/report" >"$lab/hold"
+that "in which letters" equal "$(tr -s ' \\' '\n' <"$lab/hold" | grep -E '^[0-9A-Za-z]{8,}$' | grep -v postsuper | sort -u)" \
+    "$("$lab_python" -c 'import json, sys; print(*sorted({json.loads(line)["queue_id"] for line in sys.stdin}), sep="\n")' \
+        < <(tool --json log --login taro --action accept))"
+that "a command as Postfix takes it" contains "Placed on hold: 0 messages" \
+    env MAIL_CONFIG="$lab_conf" timeout 20 bash "$lab/hold"
+
 # The owner is locked out as a sender, not as a recipient; his colleague and the office are not at all.
 stranger_in "while the login is blocked" 250 -
 login_out "his colleague" 250 - hanako hanako@example.jp

@@ -217,10 +217,20 @@ check "no failure is left behind" is "$(property sekisho.service Result)" succes
 check "stopped, a client starts it" mail once
 check "... really" inside systemctl is-active sekisho.service
 
+# sendmail's helper has the rights of a group of its own, which a unit can take away
+inside sqlite3 -init /dev/null /etc/sekisho/policy.db "UPDATE setting SET value = 'postmaster' WHERE name = 'report_address';"
+sleep 3 # it is in force, and kept
+sent() { [ "$(inside journalctl --no-pager -o cat | grep -c 'to=<postmaster@mail.example.jp>.*status=sent')" -ge "$1" ]; }
+check "the report" inside systemctl start sekisho-report.service
+check "... ends well" is "$(property sekisho-report.service Result)" success
+check "... and is sent" until_yes 20 sent 1
+check "the alarm's timer" inside systemctl enable --now sekisho-alarm.timer
+
 check "a policy that is broken is told in STATUS" inside sqlite3 -init /dev/null /etc/sekisho/policy.db \
     "PRAGMA ignore_check_constraints=1; INSERT INTO client_host(range, note) VALUES ('0.0.0.0/0', 'everybody');"
 refused() { grep -q "policy.db is refused: " <(status_text); }
 check "... there" until_yes 10 refused
+check "... and by mail, within a minute" until_yes 75 sent 2
 inside sqlite3 -init /dev/null /etc/sekisho/policy.db "DELETE FROM client_host;"
 
 check "score of the unit as it runs" grep -qE "Overall exposure level.*: 0\.[0-4] " \
