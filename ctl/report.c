@@ -9,6 +9,8 @@
 #include "core/policy_limit.h"
 #include "core/stamp.h"
 #include "counted.h"
+#include "store/statedb_block.h"
+#include "store/statedb_counter.h"
 
 #define HOUR_MS INT64_C(3600000)
 #define DAY_MS INT64_C(86400000)
