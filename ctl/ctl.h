@@ -35,7 +35,7 @@ struct ctl {
 typedef int ctl_verb(const struct ctl *ctl, int argc, char **argv);
 
 ctl_verb verb_init, verb_check, verb_explain, verb_prove, verb_status, verb_log, verb_block,
-    verb_usage, verb_window, verb_replay, verb_report;
+    verb_usage, verb_window, verb_replay, verb_report, verb_import, verb_export;
 
 /* -- output --------------------------------------------------------------------------------- */
 

@@ -42,6 +42,13 @@ static const struct {
      "happened,\n"
      "           for a person; --alarm FILE: only when there is something new since FILE was "
      "written"},
+    {"import", verb_import,
+     "TABLE FILE [--source NAME | --replace] [--set COLUMN=VALUE] ...: a list into a table, all "
+     "or\n"
+     "           nothing, each bad line named; FILE - is standard input"},
+    {"export", verb_export,
+     "nft [--blocks] | ipset [--blocks] | postfix-cidr | sql: ranges for the router and for\n"
+     "           Postfix, the policy for git"},
     {"status", verb_status, "does the daemon run, which policy is in force, what was refused"},
 };
 

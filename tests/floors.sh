@@ -21,12 +21,12 @@ floor()
     core/usage | core/decision | core/blocklist | core/windowlist) echo 3 ;;
     core/policy_rows | core/reply | core/decision_json) echo 4 ;;
     core/policy | core/policy_build) echo 5 ;;
-    core/policy_seal | core/policy_limit) echo 6 ;;
+    core/policy_seal | core/policy_limit | core/policy_pieces) echo 6 ;;
     core/decide) echo 7 ;;
     core/proof | store/db) echo 8 ;;
     store/schema) echo 9 ;;
     store/policydb | store/statement | store/decision_row) echo 10 ;;
-    store/statedb) echo 11 ;;
+    store/statedb | store/policyedit | store/policydump) echo 11 ;;
     store/statedb_decision | store/statedb_block | store/statedb_counter | store/statedb_note) echo 12 ;;
     store/statedb_window | store/statedb_prune | store/statedb_request | store/figures) echo 12 ;;
     store/statedb_log) echo 13 ;;
@@ -39,7 +39,7 @@ floor()
     live/keeper) echo 25 ;;
     live/engine) echo 26 ;;
     log | listen | notify | session | interpose | ctl) echo 30 ;;
-    permit | callbacks | probe | counted | nearest | page | filter | line | course) echo 31 ;;
+    permit | callbacks | probe | counted | nearest | listfile | page | filter | line | course) echo 31 ;;
     watch | rehearsal | report) echo 32 ;;
     report_page | report_json | report_mail) echo 33 ;;
     *) echo 99 ;;

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <sched.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,11 +23,12 @@ enum { YIELD_EVERY = 256 };
 struct policydb {
     sqlite3 *memory;
     char *path;
+    bool borrowed; /* memory is somebody's connection to the file */
 };
 
 /* What can be seen before SQLite looks: SQLite would take an empty file for an empty database, wait
  * at a FIFO, and make a -shm file for a database in WAL mode. */
-static enum status look_at_file(const char *path, struct why *why)
+enum status policydb_look(const char *path, struct why *why)
 {
     unsigned char header[100];
     struct stat seen;
@@ -130,8 +132,10 @@ static enum status check_copy(struct policydb *db, struct why *why)
     enum status status;
     int code;
 
-    status = db_run(db->memory, db->path,
-                    "PRAGMA ignore_check_constraints=ON; PRAGMA query_only=ON", why);
+    status = db_run(db->memory, db->path, "PRAGMA ignore_check_constraints=ON", why);
+    if (status == STATUS_OK && !db->borrowed) {
+        status = db_run(db->memory, db->path, "PRAGMA query_only=ON", why);
+    }
     if (status == STATUS_OK) {
         status = db_integer(db->memory, db->path, "PRAGMA application_id", &application, why);
     }
@@ -220,7 +224,7 @@ enum status policydb_open(const char *path, int wait_ms, struct policydb **opene
         status = why_set(why, STATUS_BROKEN, "%s: no memory to read it", path);
         goto out;
     }
-    status = look_at_file(path, why);
+    status = policydb_look(path, why);
     if (status != STATUS_OK) {
         goto out;
     }
@@ -250,10 +254,42 @@ out:
     return status;
 }
 
+enum status policydb_on(struct sqlite3 *connection, const char *path, struct policydb **borrowed,
+                        struct why *why)
+{
+    struct policydb *db = calloc(1, sizeof *db);
+    enum status status;
+
+    *borrowed = NULL;
+    if (db == NULL || (db->path = strdup(path)) == NULL) {
+        free(db);
+        return why_set(why, STATUS_BROKEN, "%s: no memory to read it", path);
+    }
+    db->memory = connection;
+    db->borrowed = true;
+    status = check_copy(db, why);
+    if (status == STATUS_OK) {
+        status = db_run(connection, path, "PRAGMA ignore_check_constraints=OFF", why);
+    }
+    if (status == STATUS_OK) {
+        *borrowed = db;
+    } else {
+        policydb_close(db);
+    }
+    return status;
+}
+
+struct sqlite3 *policydb_connection(struct policydb *db)
+{
+    return db->memory;
+}
+
 void policydb_close(struct policydb *db)
 {
     if (db != NULL) {
-        sqlite3_close(db->memory);
+        if (!db->borrowed) {
+            sqlite3_close(db->memory);
+        }
         free(db->path);
         free(db);
     }

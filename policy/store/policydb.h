@@ -22,6 +22,16 @@ struct policydb;
 enum status policydb_open(const char *path, int wait_ms, struct policydb **db, struct why *why);
 void policydb_close(struct policydb *db);
 
+struct sqlite3;
+/* What the name stands for, before SQLite looks: as policydb_open says. */
+enum status policydb_look(const char *path, struct why *why);
+/* The database behind a connection of the caller's, uncommitted edits included; the connection
+ * stays the caller's and outlives it. Looks as policydb_open does. */
+enum status policydb_on(struct sqlite3 *connection, const char *path, struct policydb **db,
+                        struct why *why);
+/* For the other files of store/. */
+struct sqlite3 *policydb_connection(struct policydb *db);
+
 /* One bad row. row is 0 where the fault is the table's or the file's; the sentence begins with
  * table and row. */
 struct policydb_fault {

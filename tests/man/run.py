@@ -165,7 +165,7 @@ class Truth:
         found = {}
         for verb, text in verbs.items():
             words = text.split(": ")[0] if ": " in text or text.endswith(":") else ""
-            words = {w for w in re.findall(r"(?:^|\| )([a-z]+)(?= |$)", words)}
+            words = {w for w in re.findall(r"(?:^|\| )([a-z][a-z-]*)(?= |$)", words)}
             said = text + self.run(verb, "--no-such-option")
             options = set(re.findall(r"--([a-z][a-z-]*)", said)) - {"no-such-option"}
             sources = [f"ctl/{name}" for name in os.listdir(os.path.join(self.root, "ctl"))
@@ -274,7 +274,7 @@ def compare_tool(page, section, truth, verbs, reasons):
         if words[1] == "Ic":
             verb = words[2]
             found.setdefault(verb, (set(), {}))
-            if len(words) > 3 and re.fullmatch("[a-z]+", words[3]):
+            if len(words) > 3 and re.fullmatch("[a-z][a-z-]*", words[3]):
                 found[verb][0].add(words[3])
         elif words[1] == "Fl":
             found[verb][1][words[2][1:]] = " Ar " in line
