@@ -336,6 +336,7 @@ static enum status read_header(struct listfile *list, struct why *why)
     char names[128], shown[160];
     size_t count = 0, known = 0;
 
+    /* or an entry: a blank and ; is a remark, a tab divides columns; and a login may be "note" */
     for (size_t d = 0; delimiters[d] != '\0' && known == 0; d++) {
         struct why unused;
         memcpy(copy, list->row, list->size + 1);
@@ -344,6 +345,10 @@ static enum status read_header(struct listfile *list, struct why *why)
         }
         for (size_t i = 0; i < count; i++) {
             known += column_named(list, &fields[i]) < list->count;
+        }
+        size_t first = count > 0 ? column_named(list, &fields[0]) : list->count;
+        if ((delimiters[d] != ',' && first == list->count) || (count == 1 && first != 0)) {
+            known = 0;
         }
         list->delimiter = delimiters[d];
     }
@@ -398,17 +403,18 @@ static void close_dash(struct policyedit_cell *cell, char *text)
 {
     size_t used = 0;
 
-    for (size_t i = 0; i < cell->size; i++) {
+    for (size_t i = 0, next; i < cell->size; i = next) {
         bool behind = used > 0 && text[used - 1] == '-';
-        size_t next = i;
+        next = i;
         while (next < cell->size && text[next] == ' ') {
             next++;
         }
         if (next > i && (behind || (next < cell->size && text[next] == '-'))) {
-            i = next - 1;
             continue;
         }
-        text[used++] = text[i];
+        next += next == i;
+        memmove(text + used, text + i, next - i);
+        used += next - i;
     }
     cell->size = used;
 }
@@ -508,7 +514,7 @@ static enum status take_line(struct listfile *list, struct policyedit_cell *cell
         char *next = memchr(at, '\t', (size_t)(end - at));
         next = next != NULL ? next : end;
         struct field field = {at, (size_t)(next - at), false}, note = {NULL, 0, false};
-        if (n == 0) {
+        if (n + 1 < list->count) { /* a remark may hold such a sign */
             for (char *c = at; c + 1 < next && note.text == NULL; c++) {
                 if (*c == ' ' && (c[1] == '#' || c[1] == ';')) {
                     note = (struct field){c + 1, (size_t)(end - c) - 1, false};
@@ -588,6 +594,7 @@ enum status listfile_open(const char *path, enum table table, const volatile sig
             break;
         }
         list->size = 0;
+        list->long_row = false;
     }
     if (status != STATUS_OK) {
         goto out;

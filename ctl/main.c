@@ -122,7 +122,11 @@ int main(int argc, char **argv)
             int first = optind;
             optind = 1;
             int words = take_json(&ctl, argc - first, argv + first);
-            return verbs[i].run(&ctl, words, argv + first);
+            int code = verbs[i].run(&ctl, words, argv + first);
+            if (fflush(stdout) != 0 || ferror(stdout)) {
+                return ctl_fail(&ctl, CTL_USAGE, "the answer could not be written");
+            }
+            return code;
         }
     }
     ctl_fail(&ctl, CTL_USAGE, "%s: not a verb", argv[optind]);

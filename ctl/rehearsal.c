@@ -67,7 +67,9 @@ static enum status follow_time(struct rehearsal *rehearsal, int64_t wall, struct
 {
     struct policy *policy = NULL;
 
-    if (rehearsal->begun && wall < policy_next_expiry(rehearsal->policy)) {
+    /* also when the recorded clock was set back */
+    if (rehearsal->begun && wall < policy_next_expiry(rehearsal->policy) &&
+        wall >= policy_sealed_at(rehearsal->policy)) {
         return STATUS_OK;
     }
     enum status status = policy_reseal(rehearsal->policy, wall, &policy, why);

@@ -12,6 +12,8 @@
 
 #include "report.h"
 
+enum { SENDMAIL_SECONDS = 300 };
+
 bool report_address_good(const char *address)
 {
     size_t size = strlen(address);
@@ -99,6 +101,7 @@ static void run_sendmail(const char *sendmail, const char *address, int message)
     snprintf(program, sizeof program, "%s", sendmail);
     snprintf(to, sizeof to, "%s", address);
     signal(SIGPIPE, SIG_DFL);
+    alarm(SENDMAIL_SECONDS); /* stays over exec: it shall not be waited for without end */
     if (dup2(message, STDIN_FILENO) >= 0) {
         execv(sendmail, arguments);
     }

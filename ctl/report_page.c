@@ -124,7 +124,8 @@ static void put_log_command(struct page *page, const struct report_block *block)
                        : colon != NULL                   ? colon + 1
                                                          : "";
 
-    if (strlen(whom) < block->login.size || !put_word(word, sizeof word, whom)) {
+    /* a NUL in a login cannot be written */
+    if ((by_login && strlen(whom) < block->login.size) || !put_word(word, sizeof word, whom)) {
         return;
     }
     ctl_time_text(block->looked_since != 0 ? block->looked_since : block->block.since, since);

@@ -143,6 +143,13 @@ static int take_words(struct import *import, int argc, char **argv)
     for (int i = 0; i < count && code == CTL_YES; i++) {
         code = take_set(import, sets[i]);
     }
+    if (code == CTL_YES && import->table == TABLE_IP_RANGE && import->source == NULL &&
+        import->replace && import->set[column_named(import, "source", 6)] != NULL) {
+        return ctl_fail(
+            import->ctl, CTL_USAGE,
+            "--replace without --source is for the administrator's own rows; to replace "
+            "those of a source write --source NAME");
+    }
     if (code != CTL_YES || import->source == NULL) {
         return code;
     }
@@ -295,9 +302,16 @@ static int take_rows(struct import *import)
         if (line == 0) {
             return status == STATUS_OK ? CTL_YES : fail(import, status, &why);
         }
-        import->entries++;
+        if (import->entries++ % STOP_EVERY == 0 && stopped != 0) {
+            return fail(import, STATUS_BUSY, &why);
+        }
         for (size_t i = 0; status == STATUS_OK && import->columns[i] != NULL; i++) {
             if (import->set[i] == NULL) {
+                if (import->replace && cells[i].text != NULL &&
+                    strcmp(import->columns[i], "source") == 0) {
+                    status = why_set(&why, STATUS_BAD,
+                                     "has a source; --replace is for rows that have none");
+                }
                 continue;
             }
             /* a remark of the list is no contradiction */
@@ -312,7 +326,7 @@ static int take_rows(struct import *import)
         }
         if (status == STATUS_BAD) {
             add_fault(import, line, why.text);
-        } else if (status != STATUS_OK || (import->entries % STOP_EVERY == 0 && stopped != 0)) {
+        } else if (status != STATUS_OK) {
             return fail(import, status, &why);
         } else {
             import->did[did]++;

@@ -27,7 +27,8 @@ struct words {
 
 /* -- a file that is there whole ---------------------------------------------------------------- */
 
-/* Writes beside it and renames; what stands there already keeps its mode. */
+/* Writes beside it and renames; what stands there already keeps its mode and, if that
+ * may be given, its owner. */
 static enum status write_file(const char *path, mode_t mode,
                               bool (*put)(const void *context, FILE *to), const void *context,
                               struct why *why)
@@ -37,8 +38,9 @@ static enum status write_file(const char *path, mode_t mode,
     enum status status = STATUS_BROKEN;
     FILE *to = NULL;
     int file = -1;
+    const bool there = lstat(path, &seen) == 0;
 
-    if (lstat(path, &seen) == 0) {
+    if (there) {
         if (!S_ISREG(seen.st_mode)) {
             return why_set(why, STATUS_BAD, "%s: is there and no file", path);
         }
@@ -54,6 +56,9 @@ static enum status write_file(const char *path, mode_t mode,
         goto out;
     }
     file = -1;
+    if (there && fchown(fileno(to), seen.st_uid, seen.st_gid) != 0) {
+        mode &= 0707; /* the group is another one */
+    }
     bool good =
         put(context, to) && fflush(to) == 0 && ferror(to) == 0 && fchmod(fileno(to), mode) == 0;
     int error = errno;

@@ -25,7 +25,8 @@ struct figures {
 /* size: so many octets of the time, as SQL. */
 #define GROUPS(size)                                                                               \
     "SELECT row_table, row_id, reason, action, recipient_local, substr(at, 1, " size               \
-    "), count(*)" SPAN " GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1, 2, 3, 4, 5, 6"
+    "), count(*), count(observed_reason)" SPAN                                                     \
+    " GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1, 2, 3, 4, 5, 6"
 
 /* Of a bare column beside max() SQLite gives the value in the row of the maximum. */
 #define TOP(name, count, out, refused, where)                                                      \

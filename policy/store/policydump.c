@@ -166,13 +166,17 @@ static enum status check_statement(struct dump *dump, const char *table, const c
     bool good = code == SQLITE_OK && statement != NULL && rest[0] == '\0';
 
     sqlite3_finalize(statement);
+    /* a comment that is open at the end is no fault, and would hide the semicolon */
+    char *whole = sqlite3_mprintf("%s;", sql);
+    good = good && whole != NULL && sqlite3_complete(whole) != 0;
+    sqlite3_free(whole);
     if (good && sqlite3_exec(dump->scratch, sql, NULL, NULL, NULL) != SQLITE_OK) {
         good = false;
     }
-    return good
-               ? STATUS_OK
-               : why_set(why, STATUS_BAD, "%s: its text in the file is more than one statement: %s",
-                         table, sqlite3_errmsg(dump->scratch));
+    return good ? STATUS_OK
+                : why_set(why, STATUS_BAD,
+                          "%s: its text in the file is more than one statement, or has no end: %s",
+                          table, sqlite3_errmsg(dump->scratch));
 }
 
 /* The statements that made the table and its indices. */

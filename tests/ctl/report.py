@@ -208,13 +208,16 @@ class Report:
             columns = [row[1] for row in self.sums(work.state, "PRAGMA table_info(decision)")]
             rest = ", ".join('"%s"' % name for name in columns if name not in ("number", "at"))
             work.sql("INSERT INTO decision(number, at, %s) SELECT %d + number + n * 1000, strftime('%%Y-%%m-%%d %%H:%%M:%%S',"
-                     " substr(at, 1, 19), '-%d days') || substr(at, 20), %s FROM decision,"
+                     " substr(at, 1, 19), '-%d days', '-1 minutes') || substr(at, 20), %s FROM decision,"
                      " (SELECT 1 AS n UNION SELECT 2) WHERE action <> 'accept' AND number < 1000 AND n <= %d"
                      % (rest, 100000 + days * 10000, days, rest, times), path=work.state)
         # and one of today among the numbers of yesterday, in another hour than the others of its row
         work.sql("INSERT INTO decision(number, at, %s) SELECT 111500, strftime('%%Y-%%m-%%d %%H:%%M:%%S', substr(at, 1, 19),"
                  " '-3 hours') || substr(at, 20), %s FROM decision WHERE reason = 'sender-spoofed' AND number < 1000 LIMIT 1"
                  % (rest, rest), path=work.state)
+
+        # a check that is only observed would have said no
+        work.sql("UPDATE decision SET observed_reason = 'sender-null' WHERE number % 7 = 0", path=work.state)
 
     def figures(self):
         state = self.work.state
@@ -231,6 +234,9 @@ class Report:
                 state, "SELECT action, count(*) FROM decision WHERE %s GROUP BY 1" % where)})
             self.same(name + ": by answer", got[name]["actions"], actions)
             self.same(name + ": all", got[name]["recipients"], sum(actions.values()))
+            self.same(name + ": observed", [[str(got[name]["observed"])]], self.sums(
+                state, "SELECT count(*) FROM decision WHERE %s AND observed_reason IS NOT NULL" % where))
+            self.check(name + ": some were observed", got[name]["observed"] > 0)
             self.same(name + ": elsewhere", [[str(got[name]["elsewhere"])]], self.sums(
                 state, "SELECT count(*) FROM decision WHERE %s AND action = 'accept' AND recipient_local = 0" % where))
         self.check("there is something in each", got["now"]["recipients"] > 80 and got["before"]["recipients"] > 80
