@@ -104,7 +104,8 @@ static bool take_piece(void *context, const struct policy_piece *piece)
     return !export->no_memory;
 }
 
-/* A block in force of a client; what was written under another client_prefix says nothing now. */
+/* A block in force of a client, as the daemon counts it (book_block_key): an address stands for its
+ * network under today's client_prefix; the network of another one says nothing now. */
 static bool take_block(void *context, const struct block *block)
 {
     struct export *export = context;
@@ -117,7 +118,7 @@ static bool take_block(void *context, const struct block *block)
     if (left <= 0 || strncmp(block->subject, "client:", 7) != 0 ||
         subject_parse(export->opened.policy, block->subject, &subjects, &relay, canonical, NULL) !=
             STATUS_OK ||
-        range_parse(block->subject + 7, strlen(block->subject + 7), &range, NULL) != STATUS_OK) {
+        range_parse(canonical + 7, strlen(canonical + 7), &range, NULL) != STATUS_OK) {
         return true;
     }
     if (export->blocked_count == export->blocked_room) {
@@ -198,15 +199,22 @@ static int shortest(const struct range *range, int more)
 
 /* -- formats -------------------------------------------------------------------------------- */
 
+static bool enforced(const struct export *export, enum check check)
+{
+    return policy_check_mode(export->opened.policy, check, NULL) == MODE_ENFORCE;
+}
+
+static void say_not_enforced(enum check check, const char *so)
+{
+    printf("# The check %s is not enforced (check_mode, setting mode): %s.\n", check_name(check),
+           so);
+}
+
 static void say_until(const struct export *export)
 {
     char until[CTL_TIME];
     int64_t next = policy_next_expiry(export->opened.policy);
 
-    if (policy_check_mode(export->opened.policy, CHECK_LISTED, NULL) != MODE_ENFORCE) {
-        printf(
-            "# The check listed is not enforced (check_mode, setting mode): nobody is refused.\n");
-    }
     if (next != INT64_MAX) {
         printf("# Rows expire: good until %s UTC, then to be made anew.\n",
                ctl_time_text(next, until));
@@ -225,6 +233,12 @@ static void say_sets(const struct export *export, const char *prefix)
                prefix);
     }
     printf("# Whom a router drops reaches no postmaster either (receive_only).\n");
+    if (!enforced(export, CHECK_LISTED)) {
+        say_not_enforced(CHECK_LISTED, "strangers and everyone are empty");
+    }
+    if (export->blocks && !enforced(export, CHECK_BLOCK)) {
+        say_not_enforced(CHECK_BLOCK, "blocked is empty");
+    }
     say_until(export);
 }
 
@@ -355,7 +369,17 @@ static enum status print_cidr(struct export *export, struct why *why)
         "# sekisho export postfix-cidr: ip_range and client_host for check_client_access, the "
         "narrowest first.\n"
         "# To stand behind permit_mynetworks and permit_sasl_authenticated: strangers are meant.\n"
-        "# DUNNO, where the policy says accept: OK would let the client relay.\n");
+        "# DUNNO, where the policy says accept: OK would let the client relay.\n"
+        "# REJECT and DEFER here also hit mail to receive_only recipients (postmaster, abuse), "
+        "which "
+        "sekisho\n"
+        "# lets through. For them put a check_recipient_access with postmaster and abuse of your "
+        "domains in\n"
+        "# front of this table, in the same list, behind reject_unauth_destination: "
+        "\"postmaster@example.com OK\".\n");
+    if (!enforced(export, CHECK_LISTED)) {
+        say_not_enforced(CHECK_LISTED, "nobody is refused");
+    }
     say_until(export);
     return policy_listed_rows(export->opened.policy, print_row, export, why);
 }
