@@ -344,20 +344,24 @@ static bool print_row(void *context, const struct policy_listed_row *row)
     enum reason reason =
         row->listing == LISTING_REJECT ? REASON_CLIENT_LISTED : REASON_CLIENT_DEFERRED;
     char text[RANGE_TEXT], rule[RULE_TEXT];
-    struct range rest = row->range, block;
-    bool more = true;
+    struct range parts[2], block;
+    size_t count = policy_parts(&row->range, ip_is_ipv4(&row->range.first), parts);
 
     export->rows++;
     printf("# %s\n", policy_rule_text(export->opened.policy, row->rule, rule));
-    while (more && ferror(stdout) == 0) {
-        more = next_block(&rest, shortest(&rest, 0), &block);
-        range_text(&block, text);
-        if (row->listing == LISTING_ACCEPT) {
-            printf("%s DUNNO\n", text);
-        } else {
-            printf("%s %s %s [sekisho %s, %s %" PRId64 "]\n", text,
-                   row->listing == LISTING_REJECT ? "REJECT" : "DEFER", reason_row(reason)->reply,
-                   reason_row(reason)->name, table_name(row->rule.table), row->rule.row);
+    for (size_t part = 0; part < count; part++) {
+        bool more = true;
+        while (more && ferror(stdout) == 0) {
+            more = next_block(&parts[part], shortest(&parts[part], 0), &block);
+            range_text(&block, text);
+            if (row->listing == LISTING_ACCEPT) {
+                printf("%s DUNNO\n", text);
+            } else {
+                printf("%s %s %s [sekisho %s, %s %" PRId64 "]\n", text,
+                       row->listing == LISTING_REJECT ? "REJECT" : "DEFER",
+                       reason_row(reason)->reply, reason_row(reason)->name,
+                       table_name(row->rule.table), row->rule.row);
+            }
         }
     }
     return ferror(stdout) == 0;

@@ -92,6 +92,26 @@ static int compare_ends(const void *a, const void *b)
     return ip_compare(a, b);
 }
 
+size_t policy_parts(const struct range *range, bool ipv4, struct range parts[2])
+{
+    static const struct ip before = {
+        {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xfe, 0xff, 0xff, 0xff, 0xff}};
+    static const struct ip behind = {{[9] = 1}};
+    size_t count = 0;
+
+    if (ipv4 || ip_compare(&range->last, &before) <= 0 || ip_compare(&range->first, &behind) >= 0) {
+        parts[0] = *range;
+        return 1;
+    }
+    if (ip_compare(&range->first, &before) <= 0) {
+        parts[count++] = (struct range){range->first, before};
+    }
+    if (ip_compare(&range->last, &behind) >= 0) {
+        parts[count++] = (struct range){behind, range->last};
+    }
+    return count;
+}
+
 /* -- pieces --------------------------------------------------------------------------------- */
 
 static const struct range_row *exemption_at(const struct policy *policy, size_t n)
@@ -185,46 +205,57 @@ static bool says_the_same(const struct policy_piece *a, const struct policy_piec
     return a->strangers == b->strangers && a->everyone == b->everyone && a->left == b->left;
 }
 
+struct telling {
+    bool (*take)(void *, const struct policy_piece *);
+    void *context;
+    struct policy_piece pending; /* the last one, if waits: the next may lengthen it */
+    bool waits;
+};
+
+/* Tells the pending piece, unless this one goes on with it. false: enough. */
+static bool tell(struct telling *telling, const struct policy_piece *piece)
+{
+    struct ip behind = telling->pending.range.last;
+
+    if (telling->waits && says_the_same(&telling->pending, piece) && ip_next(&behind) &&
+        ip_compare(&behind, &piece->range.first) == 0) {
+        telling->pending.range.last = piece->range.last;
+        return true;
+    }
+    if (telling->waits && !telling->take(telling->context, &telling->pending)) {
+        return false;
+    }
+    telling->pending = *piece;
+    telling->waits = says_something(piece);
+    return true;
+}
+
 /* Asks one address of each piece of the family. Returns false when it was told: enough. */
 static bool walk(struct asking *asking, struct ends *ends, bool ipv4,
                  bool (*take)(void *, const struct policy_piece *), void *context)
 {
-    static const struct ip behind_mapped = {{0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0}};
-    struct policy_piece pending = {.strangers = false};
-    bool waits = false;
+    struct telling telling = {.take = take, .context = context};
 
     if (ends->count > 0) {
         qsort(ends->items, ends->count, sizeof ends->items[0], compare_ends);
     }
     for (size_t i = 0; i < ends->count; i++) {
-        struct policy_piece piece = {.range = {ends->items[i], family_last(ipv4)}};
+        struct range range = {ends->items[i], family_last(ipv4)}, parts[2];
         if (i + 1 < ends->count) {
             if (ip_compare(&ends->items[i], &ends->items[i + 1]) == 0) {
                 continue;
             }
-            piece.range.last = ip_before(ends->items[i + 1]);
+            range.last = ip_before(ends->items[i + 1]);
         }
-        /* ::ffff:0:0/96 is IPv4: an IPv6 piece that begins there begins behind it. */
-        if (!ipv4 && ip_is_ipv4(&piece.range.first)) {
-            piece.range.first = behind_mapped;
-            if (ip_compare(&piece.range.first, &piece.range.last) > 0) {
-                continue;
+        for (size_t part = 0, count = policy_parts(&range, ipv4, parts); part < count; part++) {
+            struct policy_piece piece = {.range = parts[part]};
+            ask(asking, &piece.range.first, &piece);
+            if (!tell(&telling, &piece)) {
+                return false;
             }
         }
-        ask(asking, &piece.range.first, &piece);
-        struct ip behind = pending.range.last;
-        if (waits && says_the_same(&pending, &piece) && ip_next(&behind) &&
-            ip_compare(&behind, &piece.range.first) == 0) {
-            pending.range.last = piece.range.last;
-            continue;
-        }
-        if (waits && !take(context, &pending)) {
-            return false;
-        }
-        pending = piece;
-        waits = says_something(&piece);
     }
-    return !waits || take(context, &pending);
+    return !telling.waits || take(context, &telling.pending);
 }
 
 enum status policy_pieces(const struct policy *policy, const struct policy_block *blocks,

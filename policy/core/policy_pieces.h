@@ -26,6 +26,10 @@ struct policy_block {
     int64_t left; /* seconds, above 0 */
 };
 
+/* ::ffff:0:0/96 is IPv4's, whatever range of IPv6 goes over it: writes the parts of the range that
+ * are left, ascending, and returns how many. A range of IPv4 is one part. */
+size_t policy_parts(const struct range *range, bool ipv4, struct range parts[2]);
+
 /* Tells the pieces that have anything to say, disjoint and ascending, IPv4 first, neighbours that
  * say the same as one. What an exemption spares, for one sender even, is not refused; nor is
  * anybody where the check is not enforced. Recipients that only receive, and a check_mode that
