@@ -459,6 +459,11 @@ run export sql; ends "others" 0; says "others" "3 tables, views or triggers that
 fresh
 sqlite3 policy.db "PRAGMA writable_schema=1; UPDATE sqlite_master SET sql=sql||'; DROP TABLE x;'||char(10)||'.shell touch hit'||char(10) WHERE name='ip_range'"
 run export sql; ends "more than a table" 3; says "more than a table" "ip_range: its text in the file is more than one statement"; silent "more than a table" COMMIT
+for end in '/* x' '-- x'; do # a comment that is open would hide the semicolon
+    fresh
+    sqlite3 policy.db "PRAGMA writable_schema=1; UPDATE sqlite_master SET sql=sql||' $end' WHERE name='ip_range'"
+    run export sql; ends "an open comment $end" 3; says "an open comment $end" "or has no end"; silent "an open comment $end" COMMIT
+done
 
 # hostile texts as notes and logins, in every format
 fresh
