@@ -36,37 +36,21 @@ struct course {
 
 /* -- keeping ---------------------------------------------------------------------------------- */
 
-enum { TEXTS = 16 };
-
 static bool keep_texts(struct kept *kept)
 {
     struct decision *decision = &kept->step.stored.decision;
-    struct text *const texts[TEXTS] = {&decision->client_name.text,
-                                       &decision->helo.text,
-                                       &decision->host.text,
-                                       &decision->login.text,
-                                       &decision->sender.text,
-                                       &decision->recipient.text,
-                                       &decision->session,
-                                       &decision->row_text,
-                                       &decision->observed_row_text,
-                                       &decision->block_subject,
-                                       &decision->queue,
-                                       &decision->subject[SUBJECT_CLIENT],
-                                       &decision->subject[SUBJECT_IDENTITY],
-                                       &decision->subject[SUBJECT_SENDER],
-                                       &decision->subject[SUBJECT_EVERYONE],
-                                       &decision->subject[SUBJECT_WINDOW]};
+    struct text *texts[DECISION_TEXTS];
     size_t size = 0, used = 0;
 
-    for (size_t i = 0; i < TEXTS; i++) {
+    decision_texts(decision, texts);
+    for (size_t i = 0; i < DECISION_TEXTS; i++) {
         size += texts[i]->size + 1;
     }
     kept->texts = malloc(size);
     if (kept->texts == NULL) {
         return false;
     }
-    for (size_t i = 0; i < TEXTS; i++) {
+    for (size_t i = 0; i < DECISION_TEXTS; i++) {
         if (texts[i]->size > 0) {
             memcpy(kept->texts + used, texts[i]->bytes, texts[i]->size);
         }

@@ -146,20 +146,7 @@ static void find_facts(const struct policy *policy, const struct decision *decis
 {
     struct judgement judgement;
 
-    memset(facts, 0, sizeof *facts);
-    facts->post = decision->post;
-    facts->client_known = decision->client_known;
-    facts->client = decision->client;
-    facts->submission = decision->submission;
-    facts->not_for_mta = decision->not_for_mta;
-    facts->listener_known = decision->listener_known;
-    facts->listener = decision->listener;
-    facts->client_name = decision->client_name.text;
-    facts->helo = decision->helo.text;
-    facts->host = decision->host.text;
-    facts->login = decision->login.text;
-    facts->sender = decision->sender.text;
-    facts->recipient = decision->recipient.text;
+    decision_facts(decision, facts);
     if (decision->verdict.kind != KIND_WINDOW) {
         return;
     }

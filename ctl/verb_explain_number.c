@@ -10,7 +10,7 @@
 #include "counted.h"
 #include "store/statedb_log.h"
 
-enum { TEXTS_ROOM = 8192, SHOWN_ROOM = 4 * DECISION_TEXT + 64, TEXTS = 16 };
+enum { TEXTS_ROOM = 8192, SHOWN_ROOM = 4 * DECISION_TEXT + 64 };
 
 /* A decision with texts of its own, each ended by NUL. */
 struct recorded {
@@ -36,27 +36,13 @@ static bool keep(void *context, const struct statedb_decision *stored)
 {
     struct recorded *recorded = context;
     struct decision *decision = &recorded->stored.decision;
-    struct text *const texts[TEXTS] = {&decision->client_name.text,
-                                       &decision->helo.text,
-                                       &decision->host.text,
-                                       &decision->login.text,
-                                       &decision->sender.text,
-                                       &decision->recipient.text,
-                                       &decision->session,
-                                       &decision->row_text,
-                                       &decision->observed_row_text,
-                                       &decision->block_subject,
-                                       &decision->queue,
-                                       &decision->subject[SUBJECT_CLIENT],
-                                       &decision->subject[SUBJECT_IDENTITY],
-                                       &decision->subject[SUBJECT_SENDER],
-                                       &decision->subject[SUBJECT_EVERYONE],
-                                       &decision->subject[SUBJECT_WINDOW]};
+    struct text *texts[DECISION_TEXTS];
     size_t used = 0;
 
     recorded->stored = *stored;
-    for (size_t i = 0; i < TEXTS; i++) {
-        size_t room = sizeof recorded->texts - used - (TEXTS - i);
+    decision_texts(decision, texts);
+    for (size_t i = 0; i < DECISION_TEXTS; i++) {
+        size_t room = sizeof recorded->texts - used - (DECISION_TEXTS - i);
         size_t size = texts[i]->bytes == NULL ? 0 : texts[i]->size;
         size = size < room ? size : room;
         if (size > 0) {
@@ -129,20 +115,8 @@ static void judge(const struct ctl *ctl, const struct decision *decision, struct
     if (status != STATUS_OK) {
         return;
     }
-    facts->post = decision->post;
-    facts->client_known = decision->client_known;
-    facts->client = decision->client;
-    facts->submission = decision->submission;
-    facts->not_for_mta = decision->not_for_mta;
-    facts->listener_known = decision->listener_known;
-    facts->listener = decision->listener;
-    facts->client_name = decision->client_name.text;
-    facts->helo = decision->helo.text;
-    facts->host = decision->host.text;
-    facts->login = decision->login.text;
+    decision_facts(decision, facts);
     facts->window = decision->verdict.kind == KIND_WINDOW;
-    facts->sender = decision->sender.text;
-    facts->recipient = decision->recipient.text;
     counted_recorded(today->opened.policy, facts, decision, &today->counted);
     decide(today->opened.policy, facts, &today->counted.usage, &today->verdict);
     today->judged = true;

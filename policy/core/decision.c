@@ -203,6 +203,40 @@ void decision_begin(struct decision *decision, const struct facts *facts, size_t
     decision->recipient = kept(facts->recipient, most);
 }
 
+void decision_facts(const struct decision *decision, struct facts *facts)
+{
+    memset(facts, 0, sizeof *facts);
+    facts->post = decision->post;
+    facts->client_known = decision->client_known;
+    facts->client = decision->client;
+    facts->submission = decision->submission;
+    facts->not_for_mta = decision->not_for_mta;
+    facts->listener_known = decision->listener_known;
+    facts->listener = decision->listener;
+    facts->client_name = decision->client_name.text;
+    facts->helo = decision->helo.text;
+    facts->host = decision->host.text;
+    facts->login = decision->login.text;
+    facts->sender = decision->sender.text;
+    facts->recipient = decision->recipient.text;
+}
+
+void decision_texts(struct decision *decision, struct text *texts[DECISION_TEXTS])
+{
+    struct text *const all[] = {
+        &decision->client_name.text, &decision->helo.text,   &decision->host.text,
+        &decision->login.text,       &decision->sender.text, &decision->recipient.text,
+        &decision->session,          &decision->row_text,    &decision->observed_row_text,
+        &decision->block_subject,    &decision->queue,
+    };
+    size_t count = sizeof all / sizeof all[0];
+
+    memcpy(texts, all, sizeof all);
+    for (unsigned s = 0; s < SUBJECT_COUNT; s++) {
+        texts[count + s] = &decision->subject[s];
+    }
+}
+
 size_t decision_write(const struct decision *decision, unsigned char to[DECISION_RECORD])
 {
     const unsigned char *base = (const unsigned char *)decision;

@@ -89,6 +89,13 @@ struct decision {
  * borrows from them. */
 void decision_begin(struct decision *decision, const struct facts *facts, size_t most);
 
+/* The facts that a decision was made from, as far as it has them: zeroes what it has not (whether
+ * there was a login window, the addresses as they were parsed); borrows from it. */
+void decision_facts(const struct decision *decision, struct facts *facts);
+/* Where its texts are, but for `lifted`: for whoever keeps them longer than they are borrowed. */
+enum { DECISION_TEXTS = 11 + SUBJECT_COUNT };
+void decision_texts(struct decision *decision, struct text *texts[DECISION_TEXTS]);
+
 /* Writes a record; returns its size, at most DECISION_RECORD; 0 if it cannot be written (more than
  * DECISION_CHARGES charges or DECISION_NUMBERS numbers, a value that is none of its enum's, a
  * charge with impossible seconds). Texts are cut as said above. What was written can be read. */
