@@ -185,52 +185,49 @@ void page_section(struct page *page, const char *title)
     fputc('\n', page->to);
 }
 
-void page_say(struct page *page, const char *format, ...)
+/* As a paragraph, or as lines behind this margin. */
+static void put_said(struct page *page, const char *margin, const char *format, va_list arguments)
 {
     char text[SAID];
-    va_list arguments;
 
-    va_start(arguments, format);
     said(text, format, arguments);
-    va_end(arguments);
     if (page->html) {
         put_paragraph(page, text);
     } else {
-        put_folded(page, text, "");
+        put_folded(page, text, margin);
     }
+}
+
+void page_say(struct page *page, const char *format, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    put_said(page, "", format, arguments);
+    va_end(arguments);
 }
 
 void page_item(struct page *page, enum page_tone tone, const char *format, ...)
 {
     static const char *const classes[] = {"bad", "note", "good"};
     static const char *const marks[] = {"!! ", "!  ", "   "};
-    char text[SAID];
     va_list arguments;
 
-    va_start(arguments, format);
-    said(text, format, arguments);
-    va_end(arguments);
     if (page->html) {
         fprintf(page->to, "<div class=\"item %s\">\n", classes[tone]);
-        put_paragraph(page, text);
-    } else {
-        put_folded(page, text, marks[tone]);
     }
+    va_start(arguments, format);
+    put_said(page, marks[tone], format, arguments);
+    va_end(arguments);
 }
 
 void page_item_say(struct page *page, const char *format, ...)
 {
-    char text[SAID];
     va_list arguments;
 
     va_start(arguments, format);
-    said(text, format, arguments);
+    put_said(page, "   ", format, arguments);
     va_end(arguments);
-    if (page->html) {
-        put_paragraph(page, text);
-    } else {
-        put_folded(page, text, "   ");
-    }
 }
 
 void page_item_end(struct page *page)

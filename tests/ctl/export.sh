@@ -14,34 +14,15 @@ PATH=$PATH:/usr/sbin:/sbin
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 1
-passed=0 failed=0
+# shellcheck source=tests/ctl/lib.sh
+. "$here/lib.sh"
 ulimit -f 400000 # KiB: whatever goes wrong, the disk stays
 
-pass() { passed=$((passed + 1)); }
-fail() { failed=$((failed + 1)); printf 'FAILED %.2000s\n' "$*"; }
-db() { sqlite3 -init /dev/null -batch -bail "$@"; }
 run()
 {
     timeout 100 "$tool" --policy policy.db --state state.db "$@" > out 2> err
     ended=$?
     if grep -q 'Sanitizer\|runtime error' err; then fail "$*: $(cat err)"; fi
-}
-ends() { # WHAT CODE
-    if [ "$ended" = "$2" ]; then pass; else fail "$1: ended with $ended, not $2: $(head -c 2000 out err)"; fi
-}
-says() { # WHAT TEXT...: each text stands in the output
-    local what=$1 text
-    shift
-    for text in "$@"; do
-        if grep -qF -- "$text" out err; then pass; else fail "$what: no '$text' in: $(head -c 2000 out err)"; fi
-    done
-}
-silent() { # WHAT TEXT...: none of them does
-    local what=$1 text
-    shift
-    for text in "$@"; do
-        if grep -qF -- "$text" out err; then fail "$what: '$text' in: $(head -c 2000 out err)"; else pass; fi
-    done
 }
 
 for program in nft ipset postmap sqlite3 unshare; do

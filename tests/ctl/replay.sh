@@ -7,29 +7,17 @@ here=$(cd "$(dirname "$0")" && pwd)
 build=$(cd "$1" && pwd) || exit 2
 work=$(mktemp -d) || exit 1
 daemon=
-passed=0 failed=0
 trap '[ -z "$daemon" ] || { kill -9 "$daemon"; wait "$daemon"; } 2>/dev/null; rm -rf "$work"' EXIT
 cd "$work" || exit 1
+# shellcheck source=tests/ctl/lib.sh
+. "$here/lib.sh"
 mkdir state
 
-pass() { passed=$((passed + 1)); }
-fail() { failed=$((failed + 1)); printf 'FAILED %s\n' "$*"; }
-db() { sqlite3 -init /dev/null -batch -bail "$@"; }
 run()
 {
     timeout 60 "$build/ctl/sekisho" --policy policy.db --state "${state:-state/state.db}" "$@" > out 2> err
     ended=$?
     if grep -q 'Sanitizer\|runtime error' err; then fail "$*: $(cat err)"; fi
-}
-ends() { # WHAT CODE
-    if [ "$ended" = "$2" ]; then pass; else fail "$1: ended with $ended, not $2: $(cat out err)"; fi
-}
-says() { # WHAT TEXT...
-    local what=$1 text
-    shift
-    for text in "$@"; do
-        if grep -qF -- "$text" out err; then pass; else fail "$what: no '$text' in: $(cat out err)"; fi
-    done
 }
 json() { # WHAT PYTHON...: each expression is true; j is the answer, d(...) its differences as short texts
     local what=$1

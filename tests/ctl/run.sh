@@ -20,11 +20,9 @@ cleanup()
 }
 trap cleanup EXIT
 cd "$work" || exit 1
-passed=0 failed=0
+# shellcheck source=tests/ctl/lib.sh
+. "$here/lib.sh"
 
-pass() { passed=$((passed + 1)); }
-fail() { failed=$((failed + 1)); printf 'FAILED %s\n' "$*"; }
-db() { sqlite3 -init /dev/null -batch -bail "$@"; }
 
 # run WORD...: calls the tool; its output is in out and err, how it ended in ended.
 run()
@@ -32,23 +30,6 @@ run()
     "$tool" --policy policy.db --state state/state.db "$@" > out 2> err
     ended=$?
     if grep -q 'Sanitizer\|runtime error' err; then fail "$*: $(cat err)"; fi
-}
-ends() { # WHAT CODE
-    if [ "$ended" = "$2" ]; then pass; else fail "$1: ended with $ended, not $2: $(cat out err)"; fi
-}
-says() { # WHAT TEXT...: each text stands in the output
-    local what=$1 text
-    shift
-    for text in "$@"; do
-        if grep -qF -- "$text" out err; then pass; else fail "$what: no '$text' in: $(cat out err)"; fi
-    done
-}
-silent() { # WHAT TEXT...: none of them does
-    local what=$1 text
-    shift
-    for text in "$@"; do
-        if grep -qF -- "$text" out err; then fail "$what: '$text' in: $(cat out err)"; else pass; fi
-    done
 }
 golden() { # WHAT FILE: the output is this file, letter for letter
     if diff -u "$here/$2" out > difference; then pass; else fail "$1: $(cat difference)"; fi
